@@ -1,0 +1,319 @@
+"""Corrections of issued invoices: what differs since issue is found, shown to staff, and issued as a note, or dismissed.
+
+Nothing is re-rated in silence: an invoice stays as it was issued. `find` compares it, with all that corrected it before, to
+what its month would be now, by `charging.charges`: the readings as they are, under the tariff versions that applied. What
+differs is an Adjustment, proposed. Staff issue it, with a reason: a credit or debit note (billing.notes); or dismiss it.
+
+One row of the invoice is locked by all who correct it: of two who issue one adjustment, the second gets the first's document.
+An adjustment is issued as it was seen; if readings changed meanwhile, it is found anew first.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from billing import charging, clawbacks, invoicing, notes, standing
+from billing.integrity import named, require_aware
+from billing.models import Adjustment, BillingPeriod, Invoice
+from billing.notes import Target
+from billing.rating import money
+from billing.rating.correction import Figures, Key, changes, lessened
+from billing.standing import Standing
+
+State, Cause = Adjustment.State, Adjustment.Cause
+GONE = "it no longer differs"
+"""Why a proposal is dismissed by itself."""
+
+
+class NotCorrectableError(ValueError):
+    """What is corrected is an issued invoice: a draft is made anew, and a note is corrected by correcting its invoice."""
+
+
+class InvalidReasonError(ValueError):
+    """A decision has a reason."""
+
+
+class OutdatedAdjustmentError(Exception):
+    """Readings changed since the adjustment was found: find it again, and look at what it is now."""
+
+
+class AdjustmentDecidedError(Exception):
+    """The adjustment was decided on in another way before."""
+
+
+VIOLATIONS = {
+    **invoicing.VIOLATIONS,
+    **clawbacks.VIOLATIONS,
+    "adjustment_decided_once": AdjustmentDecidedError,
+    "adjustment_decided_is_whole": AdjustmentDecidedError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Between an invoice as it stands and as it would be now. `lines`: in JSON's types, as an Adjustment keeps them."""
+
+    stands: Standing
+    target: Target
+    lines: list[dict[str, Any]]
+    events_recorded: int
+    events_corrected: int
+
+    @property
+    def tax_minor(self) -> int:
+        """The tax that goes with it, as long as programmes pay what they pay."""
+        totals = notes.taxes(self.stands, self.target, standing.beside(self.stands))
+        return sum(total.tax_minor for total in totals)
+
+
+def difference(*, invoice: Invoice) -> Difference:
+    """What differs now. Writes nothing. Raises NotCorrectableError, NotChargeableError."""
+    found = issued_invoice(invoice)
+    stands = standing.of(found)
+    rated = charging.charges(account=found.account, period=found.period).lines
+    keyed = standing.keyed(rated)
+    before = {key: row.figures for key, row in stands.rows.items()}
+    after = {key: _conceded(standing.figures(charged), stands, key) for key, charged in keyed.items()}
+    recorded, corrected = _events(found, stands)
+    why = {"cause": Cause.USAGE.value, "events_recorded": recorded, "events_corrected": corrected}
+    differing = [
+        (change, keyed[change.key] if change.key in keyed else stands.rows[change.key].charged)
+        for change in changes(before, after)
+    ]
+    totals = {(each.category, each.rate): each for each in money.taxes([each.line for each in rated]).totals}
+    target = Target(differing, totals, why)
+    return Difference(stands, target, list(told(target)), recorded, corrected)
+
+
+def _conceded(now: Figures, stands: Standing, key: Key) -> Figures:
+    """What is rated, less what a dispute took off the line."""
+    row = stands.rows.get(key)
+    if row is None or not row.conceded_minor:
+        return now
+    return Figures(now.micro, now.base, lessened(now.amount_minor, row.conceded_minor))
+
+
+def issued_invoice(invoice: Invoice, *, locked: bool = False) -> Invoice:
+    """The invoice with all that standing.of() needs; locked, for one who corrects it. Raises NotCorrectableError."""
+    rows = Invoice.objects.select_related("account__party", "issuer__party", "account__issuer__party", "period__issuer")
+    if locked:
+        rows = rows.select_for_update(of=("self",), no_key=True)
+    found = rows.get(pk=invoice.pk)
+    if found.kind != Invoice.Kind.INVOICE or found.state != Invoice.State.ISSUED:
+        raise NotCorrectableError(f"{found.kind} {found} is {found.state}: expected an issued invoice")
+    return found
+
+
+def told(target: Target) -> Iterator[dict[str, Any]]:
+    """The lines of an Adjustment."""
+    for change, charged in target.changes:
+        line = charged.line
+        yield {
+            "contract": charged.supply.contract,
+            "tariff": charged.supply.tariff,
+            "tariff_version": charged.tariff_version,
+            "charge": line.charge,
+            "kind": line.kind,
+            "tou_period": line.tou_period,
+            "tier": line.tier,
+            "start": line.start.isoformat(),
+            "end": line.end.isoformat(),
+            "ordinal": change.key.ordinal,
+            "unit": line.unit,
+            "quantity_before": notes.quantity(change.before.micro),
+            "quantity_after": notes.quantity(change.after.micro),
+            "amount_before_minor": change.before.amount_minor,
+            "amount_after_minor": change.after.amount_minor,
+        }
+
+
+# Of the account's events of the period that were recorded after the last document: those that are new, and those that
+# others correct, or that correct others.
+_EVENTS = """
+    WITH fresh AS (
+        SELECT event.source_id, event.event_id FROM billing_usageevent event
+        JOIN billing_contract contract ON contract.id = event.contract_id
+        WHERE contract.account_id = %(account)s AND event.time < %(end)s AND event.recorded_at > %(since)s
+            AND (event.time >= %(start)s OR event.time + event.duration_seconds * interval '1 second' > %(start)s)
+    ), corrections AS (
+        SELECT correction.source_id, correction.event_id FROM billing_correction correction
+        WHERE correction.recorded_at > %(since)s AND EXISTS (
+            SELECT FROM billing_usageevent event JOIN billing_contract contract ON contract.id = event.contract_id
+            WHERE event.source_id = correction.source_id AND event.event_id IN (correction.event_id, correction.by_event_id)
+            AND contract.account_id = %(account)s AND event.time < %(end)s
+            AND (event.time >= %(start)s OR event.time + event.duration_seconds * interval '1 second' > %(start)s))
+    )
+    SELECT (SELECT count(*) FROM fresh WHERE NOT EXISTS (SELECT FROM billing_correction correction
+            WHERE correction.source_id = fresh.source_id AND correction.by_event_id = fresh.event_id)),
+        (SELECT count(*) FROM corrections)
+"""
+
+
+def _events(invoice: Invoice, stands: Standing) -> tuple[int, int]:
+    """How many events came later than the invoice and the notes, and how many were corrected later."""
+    since = max(each.issued_at for each in stands.documents if each.issued_at is not None)
+    facts: dict[str, int | datetime] = {
+        "account": invoice.account_id,
+        "start": invoice.period.start_at,
+        "end": invoice.period.end_at,
+        "since": since,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_EVENTS, facts)
+        recorded, corrected = cursor.fetchone()
+    return recorded, corrected
+
+
+# Finding
+
+
+def find(*, invoice: Invoice, at: datetime, actor: str) -> Adjustment | None:
+    """Propose what differs since issue, in place of an older proposal; None if nothing does, or if just that was dismissed.
+
+    A proposal that no longer differs is dismissed. Raises NotCorrectableError, NotChargeableError.
+    """
+    require_aware("at", at)
+    with named(VIOLATIONS), transaction.atomic():
+        found = difference(invoice=issued_invoice(invoice, locked=True))
+        proposed = Adjustment.objects.filter(invoice=invoice, cause=Cause.USAGE, state=State.PROPOSED).first()
+        if not found.lines:
+            if proposed is not None:
+                _dismiss(proposed, GONE, at, actor)
+            return None
+        last = Adjustment.objects.filter(invoice=invoice, cause=Cause.USAGE).exclude(state=State.PROPOSED).first()
+        if proposed is None and last is not None and last.state == State.DISMISSED and last.lines == found.lines:
+            return None
+        if proposed is not None and proposed.lines == found.lines:
+            return proposed
+        adjustment = proposed or Adjustment(invoice=found.stands.invoice, cause=Cause.USAGE)
+        adjustment.lines = found.lines
+        adjustment.net_minor, adjustment.tax_minor = found.target.net_minor, found.tax_minor
+        adjustment.events_recorded, adjustment.events_corrected = found.events_recorded, found.events_corrected
+        adjustment.found_at = at
+        adjustment.save()
+    return adjustment
+
+
+# Of each account the earliest time of what was recorded or corrected since; then its invoices of that time and later, for
+# earlier months bear on a ratchet and on a contract year's tiers. What was looked at after that is not looked at again.
+_SUSPECT = """
+    WITH fresh AS (
+        SELECT event.contract_id, event.time, event.recorded_at FROM billing_usageevent event
+        WHERE event.recorded_at > %(since)s AND event.contract_id IS NOT NULL
+        UNION ALL
+        SELECT event.contract_id, event.time, correction.recorded_at
+        FROM billing_correction correction JOIN billing_usageevent event
+            ON event.source_id = correction.source_id AND event.event_id = correction.event_id
+        WHERE correction.recorded_at > %(since)s AND event.contract_id IS NOT NULL
+    ), touched AS (
+        SELECT contract.account_id, min(fresh.time) AS from_at, max(fresh.recorded_at) AS until_at
+        FROM fresh JOIN billing_contract contract ON contract.id = fresh.contract_id GROUP BY contract.account_id
+    )
+    SELECT invoice.id FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
+    JOIN touched ON touched.account_id = invoice.account_id AND touched.from_at < period.end_at
+    WHERE invoice.kind = 'invoice' AND invoice.state = 'issued' AND touched.until_at > greatest(invoice.issued_at,
+        (SELECT max(adjustment.found_at) FROM billing_adjustment adjustment WHERE adjustment.invoice_id = invoice.id))
+    ORDER BY period.start_at, invoice.number
+"""
+
+
+def suspects(*, since: datetime) -> list[int]:
+    """The ids of invoices that may differ by what was recorded, amended or retracted after `since`. One query.
+
+    An event that was recorded before and matched after is not found by it: look at its whole period (`issued_of`).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_SUSPECT, {"since": since})
+        return [row[0] for row in cursor.fetchall()]
+
+
+def issued_of(*, period: BillingPeriod) -> list[int]:
+    """The ids of the period's invoices, in the order of their accounts' codes."""
+    rows = Invoice.objects.filter(period=period, state=Invoice.State.ISSUED, kind=Invoice.Kind.INVOICE)
+    return list(rows.order_by("account__code").values_list("pk", flat=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What find_all() found: the proposals, and of which invoices the month can't be rated now, and why."""
+
+    proposed: tuple[Adjustment, ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+def find_all(*, invoices: Sequence[int], at: datetime, actor: str) -> Looked:
+    """find() of many invoices by id, each in a transaction of its own: cut short, it is run again."""
+    proposed: list[Adjustment] = []
+    refused: list[tuple[str, str]] = []
+    for invoice_id in invoices:
+        invoice = Invoice.objects.defer("snapshot").get(pk=invoice_id)
+        try:
+            found = find(invoice=invoice, at=at, actor=actor)
+        except charging.NotChargeableError as refusal:
+            refused.append((str(invoice), str(refusal)))
+        else:
+            proposed += [] if found is None else [found]
+    return Looked(tuple(proposed), tuple(refused))
+
+
+# Deciding
+
+
+def issue(*, adjustment: Adjustment, reason: str, at: datetime, actor: str) -> Invoice:
+    """The credit or debit note of a proposal; issued already, its document.
+
+    Raises InvalidReasonError, OutdatedAdjustmentError, AdjustmentDecidedError, NotChargeableError.
+    """
+    require_aware("at", at)
+    require_reason(reason)
+    with named(VIOLATIONS), transaction.atomic():
+        invoice = issued_invoice(adjustment.invoice, locked=True)
+        current = Adjustment.objects.select_related("document").get(pk=adjustment.pk)
+        if current.document is not None:
+            return current.document
+        _require_proposed(current)
+        found = difference(invoice=invoice)
+        if found.lines != current.lines:
+            raise OutdatedAdjustmentError(
+                f"adjustment {current.pk} of {invoice}: its lines are not what differs now; find it again first"
+            )
+        document = notes.issue(stands=found.stands, target=found.target, at=at, actor=actor)
+        current.state, current.document = State.ISSUED, document
+        current.decided_at, current.decided_by, current.reason = at, actor, reason.strip()
+        current.save()
+    return document
+
+
+def dismiss(*, adjustment: Adjustment, reason: str, at: datetime, actor: str) -> None:
+    """Leave the invoice as it is. The same difference is not proposed again; another one is.
+
+    Again changes nothing. Raises InvalidReasonError, AdjustmentDecidedError.
+    """
+    require_aware("at", at)
+    require_reason(reason)
+    with named(VIOLATIONS), transaction.atomic():
+        issued_invoice(adjustment.invoice, locked=True)
+        current = Adjustment.objects.get(pk=adjustment.pk)
+        if current.state != State.DISMISSED:
+            _require_proposed(current)
+            _dismiss(current, reason.strip(), at, actor)
+    adjustment.refresh_from_db()
+
+
+def _dismiss(adjustment: Adjustment, reason: str, at: datetime, actor: str) -> None:
+    adjustment.state, adjustment.reason = State.DISMISSED, reason
+    adjustment.decided_at, adjustment.decided_by = at, actor
+    adjustment.save()
+
+
+def _require_proposed(adjustment: Adjustment) -> None:
+    if adjustment.state != State.PROPOSED:
+        raise AdjustmentDecidedError(f"adjustment {adjustment.pk} is {adjustment.state}: expected one that is proposed")
+
+
+def require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise InvalidReasonError("reason is empty: expected why")

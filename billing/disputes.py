@@ -1,0 +1,251 @@
+"""Disputes: what a buyer objects to is not collected until it is answered.
+
+A buyer disputes a line of an issued document, all that is left of it or a part, with a reason. While the dispute is open, what
+the buyer would pay of that, tax included, is held out of collection. Staff uphold it, which credits the line by a credit note
+(billing.notes), programmes' part and all; or reject it, with a reason; or the buyer withdraws it. Whoever corrects or
+disputes an invoice locks its row first.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+
+from django.db import transaction
+from django.db.models import F, Sum
+
+from billing import adjustments, notes, standing
+from billing.adjustments import InvalidReasonError, require_reason
+from billing.integrity import named, require_aware
+from billing.models import Adjustment, Dispute, Invoice, InvoiceLine, Programme, Redemption
+from billing.notes import Target
+from billing.rating.correction import Change, Figures, Key
+from billing.rating.money import round_half_up
+from billing.standing import Standing
+
+State = Dispute.State
+LONGEST_REASON = 2_000
+
+
+class InvalidDisputeError(ValueError):
+    """There is nothing left of the line to dispute, or less than that, or no reason is told."""
+
+
+class DisputeDiffersError(Exception):
+    """The line has an open dispute of another amount or reason."""
+
+
+class DisputeAnsweredError(Exception):
+    """The dispute was answered, or withdrawn, in another way."""
+
+
+VIOLATIONS = {
+    **adjustments.VIOLATIONS,
+    "dispute_open_once": DisputeDiffersError,
+    "dispute_answered_once": DisputeAnsweredError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Disputable:
+    """What is left of a line: net, and what the buyer pays of it, tax included."""
+
+    net_minor: int
+    payable_minor: int
+
+    def held_minor(self, net_minor: int) -> int:
+        """What the buyer pays of a part of the net."""
+        return round_half_up(Fraction(net_minor * self.payable_minor, self.net_minor), 0)
+
+
+def disputable(*, line: InvoiceLine) -> Disputable | None:
+    """What may be disputed of a line; None if nothing is left of it, or it is a credit."""
+    invoice = adjustments.issued_invoice(line.invoice.corrects or line.invoice)
+    found = _row(standing.of(invoice), line)
+    return None if found is None else found[1]
+
+
+def _row(stands: Standing, line: InvoiceLine) -> tuple[Key, Disputable] | None:
+    for key, row in stands.rows.items():
+        for layer in row.layers:
+            if (layer.invoice.pk, layer.position) == (line.invoice_id, line.position) and layer.amount_minor > 0:
+                return key, _left(line, layer.amount_minor)
+    return None
+
+
+def _left(line: InvoiceLine, net_minor: int) -> Disputable:
+    """Programmes that pay in the buyer's place lessen it; those beside the price lessen the taxed amount too."""
+    vouchers = Redemption.objects.filter(line=line, share__programme__mode=Programme.Mode.VOUCHER)
+    left = F("amount_minor") - F("clawed_back_minor")
+    paid_minor = vouchers.aggregate(total=Sum(left))["total"] or 0
+    beside = vouchers.exclude(share__programme__vat_treatment=Programme.VatTreatment.THIRD_PARTY_CONSIDERATION)
+    beside_minor = beside.aggregate(total=Sum(left))["total"] or 0
+    tax_minor = round_half_up((net_minor - beside_minor) * Fraction(line.tax_rate), 0)
+    return Disputable(net_minor, net_minor - paid_minor + tax_minor)
+
+
+def open_(*, line: InvoiceLine, reason: str, net_minor: int | None = None, at: datetime, actor: str) -> Dispute:
+    """Object to a line, for so much of its net, or for all that is left of it.
+
+    The same again gives the open dispute. Raises InvalidDisputeError, DisputeDiffersError, NotCorrectableError.
+    """
+    require_aware("at", at)
+    reason = reason.strip()
+    if not reason or len(reason) > LONGEST_REASON:
+        raise InvalidDisputeError(f"reason has {len(reason)} characters: expected 1 to {LONGEST_REASON}")
+    with named(VIOLATIONS), transaction.atomic():
+        document = Invoice.objects.select_related("corrects").get(pk=line.invoice_id)
+        invoice = adjustments.issued_invoice(document.corrects or document, locked=True)
+        there = Dispute.objects.filter(line=line, state=State.OPEN).first()
+        if there is not None:
+            if there.reason != reason or net_minor not in (None, there.net_minor):
+                raise DisputeDiffersError(
+                    f"line {line.position} of {document} has an open dispute: withdraw that first"
+                )
+            return there
+        found = _row(standing.of(invoice), line)
+        if found is None:
+            raise InvalidDisputeError(f"line {line.position} of {document}: nothing is left of it to dispute")
+        left = found[1]
+        wanted_minor = left.net_minor if net_minor is None else net_minor
+        if not 0 < wanted_minor <= left.net_minor:
+            raise InvalidDisputeError(
+                f"net_minor is {wanted_minor}: expected 1 to {left.net_minor}, what is left of line {line.position}"
+            )
+        return Dispute.objects.create(
+            line=line,
+            invoice=invoice,
+            net_minor=wanted_minor,
+            held_minor=left.held_minor(wanted_minor),
+            reason=reason,
+            opened_at=at,
+            opened_by=actor,
+        )
+
+
+def withdraw(*, dispute: Dispute, at: datetime, actor: str) -> None:
+    """By the buyer; again changes nothing. Raises DisputeAnsweredError."""
+    _answer(dispute, State.WITHDRAWN, "", at, actor)
+
+
+def reject(*, dispute: Dispute, answer: str, at: datetime, actor: str) -> None:
+    """The line stands, and is collected; again changes nothing. Raises InvalidReasonError, DisputeAnsweredError."""
+    require_reason(answer)
+    _answer(dispute, State.REJECTED, answer.strip(), at, actor)
+
+
+def _answer(dispute: Dispute, state: str, answer: str, at: datetime, actor: str) -> None:
+    require_aware("at", at)
+    with named(VIOLATIONS), transaction.atomic():
+        adjustments.issued_invoice(dispute.invoice, locked=True)
+        current = Dispute.objects.get(pk=dispute.pk)
+        if current.state != state:
+            _require_open(current)
+            current.state, current.answer, current.answered_at, current.answered_by = state, answer, at, actor
+            current.save()
+    dispute.refresh_from_db()
+
+
+def uphold(*, dispute: Dispute, answer: str, net_minor: int | None = None, at: datetime, actor: str) -> Invoice:
+    """The credit note of what is disputed, or of another part of what is left of the line; upheld before, the one that is
+    there. Raises InvalidReasonError, InvalidDisputeError, DisputeAnsweredError.
+    """
+    require_aware("at", at)
+    require_reason(answer)
+    with named(VIOLATIONS), transaction.atomic():
+        invoice = adjustments.issued_invoice(dispute.invoice, locked=True)
+        current = Dispute.objects.select_related("line", "adjustment__document").get(pk=dispute.pk)
+        if current.state == State.UPHELD:
+            assert current.adjustment is not None  # constraint dispute_answered_is_whole
+            assert current.adjustment.document is not None
+            return current.adjustment.document
+        _require_open(current)
+        stands = standing.of(invoice)
+        found = _row(stands, current.line)
+        left_minor = found[1].net_minor if found is not None else 0
+        credit_minor = current.net_minor if net_minor is None else net_minor
+        if found is None or not 0 < credit_minor <= left_minor:
+            raise InvalidDisputeError(
+                f"net_minor is {credit_minor}: expected 1 to {left_minor}, what is left of line {current.line.position}"
+            )
+        adjustment = _credit(stands, found[0], credit_minor, answer=answer.strip(), at=at, actor=actor)
+        current.state, current.answer, current.adjustment = State.UPHELD, answer.strip(), adjustment
+        current.answered_at, current.answered_by = at, actor
+        current.save()
+    dispute.refresh_from_db()
+    assert adjustment.document is not None
+    return adjustment.document
+
+
+def _credit(stands: Standing, key: Key, credit_minor: int, *, answer: str, at: datetime, actor: str) -> Adjustment:
+    """Take so much off the line, by a note; its quantity stays."""
+    row = stands.rows[key]
+    before = row.figures
+    after = Figures(before.micro, before.base, before.amount_minor - credit_minor)
+    target = Target([(Change(key, before, after), row.charged)], {}, {"cause": Adjustment.Cause.DISPUTE.value})
+    taxes = notes.taxes(stands, target, standing.beside(stands))
+    adjustment = Adjustment.objects.create(
+        invoice=stands.invoice,
+        cause=Adjustment.Cause.DISPUTE,
+        lines=list(adjustments.told(target)),
+        net_minor=target.net_minor,
+        tax_minor=sum(total.tax_minor for total in taxes),
+        found_at=at,
+    )
+    document = notes.issue(stands=stands, target=target, at=at, actor=actor)
+    adjustment.state, adjustment.document, adjustment.reason = Adjustment.State.ISSUED, document, answer
+    adjustment.decided_at, adjustment.decided_by = at, actor
+    adjustment.save()
+    return adjustment
+
+
+def _require_open(dispute: Dispute) -> None:
+    if dispute.state != State.OPEN:
+        raise DisputeAnsweredError(f"dispute {dispute.pk} is {dispute.state}: expected one that is open")
+
+
+# What may be collected
+
+
+@dataclass(frozen=True, slots=True)
+class Collectable:
+    """Of an invoice and the notes that correct it: payable as issued, what notes changed, what open disputes hold."""
+
+    payable_minor: int
+    corrected_minor: int
+    held_minor: int
+
+    @property
+    def owed_minor(self) -> int:
+        """What the buyer owes once all disputes are answered against it; below zero, what it is owed."""
+        return self.payable_minor + self.corrected_minor
+
+    @property
+    def collectable_minor(self) -> int:
+        return self.owed_minor - self.held_minor
+
+
+def collectable(*, invoice: Invoice) -> Collectable:
+    """The one figure that collection asks for. Disputes hold no more than is owed. Two queries."""
+    notes_ = Invoice.objects.filter(corrects=invoice, state=Invoice.State.ISSUED)
+    corrected_minor = notes_.aggregate(total=Sum("payable_minor"))["total"] or 0
+    held_minor = (
+        Dispute.objects.filter(invoice=invoice, state=State.OPEN).aggregate(total=Sum("held_minor"))["total"] or 0
+    )
+    owed_minor = invoice.payable_minor + corrected_minor
+    return Collectable(invoice.payable_minor, corrected_minor, min(held_minor, max(owed_minor, 0)))
+
+
+__all__ = [
+    "Collectable",
+    "Disputable",
+    "DisputeAnsweredError",
+    "DisputeDiffersError",
+    "InvalidDisputeError",
+    "InvalidReasonError",
+    "collectable",
+    "disputable",
+    "open_",
+    "reject",
+    "uphold",
+    "withdraw",
+]

@@ -1,0 +1,1 @@
+"""What is printed: PDF documents made from an issued invoice's snapshot alone; no model is read."""

@@ -1,0 +1,491 @@
+"""From charges to issued invoices: billing periods opened, accounts drafted, posted, numbered, the period closed.
+
+The order of one account's transaction: the invoice as a draft with its lines; its journal; the number from the
+counter's row, which all who issue in the series wait for, so it is taken last; the snapshot, and the state "issued".
+Killed anywhere, nothing of it is there. The unique (account, period) makes a second process wait for the first one's
+transaction and then pass on. It begins with a lock on the account and its tariffs: what was signed, reserved or
+published since the rating makes it rate again, and what comes later is refused, since the month is invoiced. Usage is
+not waited for: what arrives after the rating is not on the invoice.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from billing import budgets, charging, drafts, funding, ledger, numbers, workers
+from billing.budgets import Counters
+from billing.charging import NotChargeableError
+from billing.drafts import Draft
+from billing.integrity import fetch_one, named, require_aware, require_same
+from billing.ledger import PeriodClosedError, Wanted
+from billing.models import Account, BillingPeriod, Contract, Invoice, Issuer
+from billing.rating.period import Period
+
+CHUNK = 50  # accounts that are rated together: a few queries for all of them
+
+
+class InvalidPeriodError(ValueError):
+    """The code names no month."""
+
+
+class PeriodDiffersError(Exception):
+    """The issuer's period of that code has other instants, or would overlap another one."""
+
+
+class TooEarlyError(Exception):
+    """A period is invoiced after its end."""
+
+
+class InvalidInstantError(ValueError):
+    """The time of issue is out of all reason."""
+
+
+class NothingToCloseError(Exception):
+    """The issuer has no contract in the month, and no period of it."""
+
+
+class ForeignAccountError(Exception):
+    """The account is another issuer's than the period."""
+
+
+class InvoiceFinalError(Exception):
+    """An issued invoice and its lines are never changed, and a draft is only issued or made anew."""
+
+
+class InvoiceUnsoundError(Exception):
+    """What is to be issued does not tie: its lines and net, its digest, its account, issuer and period."""
+
+
+class _OutdatedError(Exception):
+    """Contracts or tariffs changed after the draft was rated."""
+
+
+VIOLATIONS = {
+    **ledger.VIOLATIONS,
+    **budgets.VIOLATIONS,
+    "invoice_period_open": PeriodClosedError,
+    "invoice_correction_corrects": InvoiceUnsoundError,
+    "invoice_corrects_an_issued_one": InvoiceUnsoundError,
+    "invoice_correction_once": InvoiceUnsoundError,
+    "billing_period_only_closes": PeriodClosedError,
+    "invoice_issued_is_final": InvoiceFinalError,
+    "invoice_line_is_never_updated": InvoiceFinalError,
+    "invoice_draft_is_only_issued": InvoiceFinalError,
+    "invoice_begins_as_draft": InvoiceUnsoundError,
+    "invoice_of_one_issuer": InvoiceUnsoundError,
+    "invoice_account_of_issuer": InvoiceUnsoundError,
+    "invoice_sha256_of_snapshot": InvoiceUnsoundError,
+    "invoice_net_is_sum_of_lines": InvoiceUnsoundError,
+    "invoice_lines_of_account": InvoiceUnsoundError,
+    "invoice_subsidy_within_net": InvoiceUnsoundError,
+    "invoice_subsidy_is_sum_of_lines": InvoiceUnsoundError,
+    "invoice_subsidy_is_redeemed": InvoiceUnsoundError,
+    "programme_share_of_its_grant": InvoiceUnsoundError,
+    "redemption_of_its_invoice": InvoiceUnsoundError,
+    "invoice_gross_is_net_plus_tax": InvoiceUnsoundError,
+    "invoice_issued_is_whole": InvoiceUnsoundError,
+    "invoice_number_once": InvoiceUnsoundError,
+    "invoice_number_of_series": InvoiceUnsoundError,
+    "invoice_snapshot_of_columns": InvoiceUnsoundError,
+    "number_series_counts_up_by_one": InvoiceUnsoundError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An account that could not be charged, and why."""
+
+    account: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What close_period() did: the numbers it issued, how many invoices were there before, whom it could not charge."""
+
+    period: BillingPeriod
+    issued: tuple[str, ...]
+    present: int
+    refused: tuple[Refused, ...]
+
+
+def open_period(*, issuer: Issuer, code: str) -> BillingPeriod:
+    """The issuer's billing period of a month, such as "2020-05", as instants of its time zone; stored once.
+
+    Raises InvalidPeriodError, PeriodDiffersError.
+    """
+    month = _month(issuer, code)
+    last_date = (month.end - timedelta(seconds=1)).astimezone(ZoneInfo(issuer.timezone)).date()
+    facts = {"timezone": issuer.timezone, "start_at": month.start, "end_at": month.end, "last_date": last_date}
+    overlaps = PeriodDiffersError(f"period {code} of {issuer.timezone} overlaps another one of issuer {issuer.code}")
+    with named({"billing_period_apart": lambda _: overlaps}), transaction.atomic():
+        period, made = BillingPeriod.objects.get_or_create(issuer=issuer, code=code, defaults=facts)
+    if not made:
+        require_same(period, facts, PeriodDiffersError)
+    return period
+
+
+def period_to_close(*, issuer: Issuer, code: str, at: datetime) -> BillingPeriod:
+    """open_period() for one who closes it at once: nothing is stored unless it is over and somebody has a contract in it.
+
+    Raises InvalidPeriodError, PeriodDiffersError, InvalidInstantError, TooEarlyError, NothingToCloseError.
+    """
+    month = _month(issuer, code)
+    _require_over(code, month.end, month.timezone, at)
+    contracts = Contract.objects.filter(charging.running(month.start, month.end), account__issuer=issuer)
+    if not contracts.exists() and not BillingPeriod.objects.filter(issuer=issuer, code=code).exists():
+        raise NothingToCloseError(
+            f"period is {code}: expected a month in which a contract of issuer {issuer.code} runs; there is none"
+        )
+    return open_period(issuer=issuer, code=code)
+
+
+def _month(issuer: Issuer, code: str) -> Period:
+    if not re.fullmatch(r"[12][0-9]{3}-(0[1-9]|1[0-2])", code):
+        raise InvalidPeriodError(f"period is {code!r}: expected a year and a month, such as 2020-05")
+    return Period.month(int(code[:4]), int(code[5:]), issuer.timezone)
+
+
+def draft(*, account: Account, period: BillingPeriod, at: datetime, actor: str) -> Invoice:
+    """Store what the account owes as a draft, in place of an older draft. An issued invoice is given back as it is.
+
+    Raises NotChargeableError, ForeignAccountError, PeriodClosedError, InvalidInstantError.
+    """
+    _require_instant(at)
+    if not _is_issued(account, period):
+        ready = _ready(account, period, at)
+        try:
+            with named(VIOLATIONS), transaction.atomic():
+                _hold(ready)
+                _insert(ready, period, at, actor)
+        except _OutdatedError:
+            return draft(account=account, period=period, at=at, actor=actor)
+    return Invoice.objects.get(account=account, period=period, kind=Invoice.Kind.INVOICE)
+
+
+def issue(*, account: Account, period: BillingPeriod, at: datetime, actor: str) -> Invoice:
+    """Issue the account's invoice for a period that has ended. An issued one is given back as it is.
+
+    Raises NotChargeableError, ForeignAccountError, TooEarlyError, PeriodClosedError, InvalidInstantError.
+    """
+    _require_over(period.code, period.end_at, period.timezone, at)
+    if not _is_issued(account, period):
+        ready = _ready(account, period, at)
+        _issue(ready, period, _book([ready], period), at, actor)
+    return Invoice.objects.get(account=account, period=period, kind=Invoice.Kind.INVOICE)
+
+
+def close_period(
+    *,
+    period: BillingPeriod,
+    at: datetime,
+    actor: str,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Closed:
+    """Issue an invoice for each account with a contract in the period, then close the period.
+
+    Accounts go in ascending byte order of their codes, each in a transaction of its own: run again with the same `at`
+    after a kill, or twice at once, this gives the same numbers and snapshots. An account that can't be charged is
+    passed over and reported with its reason, so that one broken tariff does not keep all others waiting; the period
+    then stays open, and the next run issues what is missing, with the next numbers. On a closed period nothing is done.
+
+    processes: with 2 or more, so many others rate ahead while this one issues in order. progress: called with (done,
+    all) accounts. Raises TooEarlyError, InvalidInstantError.
+    """
+    _require_over(period.code, period.end_at, period.timezone, at)
+    present = _issued(period).count()
+    issued: list[str] = []
+    refused: list[Refused] = []
+    while True:
+        missing = list(_missing(period).values_list("id", flat=True))
+        done = 0
+        for chunk in _drafts(missing, period, at, processes):
+            book = _book(chunk, period)
+            for ready in chunk:
+                result = ready if isinstance(ready, Refused) else _issue_or_refuse(ready, period, book, at, actor)
+                if isinstance(result, Refused):
+                    refused.append(result)
+                elif result is not None:
+                    issued.append(result)
+                done += 1
+                if progress is not None:
+                    progress(done, len(missing))
+        if refused or _close(period, at):
+            period.refresh_from_db()
+            return Closed(period, tuple(issued), present, tuple(refused))
+
+
+def _require_instant(at: datetime) -> None:
+    """Dates are computed from it, which end at the year 9999."""
+    require_aware("at", at)
+    if not 2000 <= at.year <= 2200:
+        raise InvalidInstantError(f"at is {at.isoformat()}: expected a year from 2000 to 2200")
+
+
+def _require_over(code: str, end_at: datetime, timezone: str, at: datetime) -> None:
+    _require_instant(at)
+    if at < end_at:
+        end = end_at.astimezone(ZoneInfo(timezone)).isoformat()
+        raise TooEarlyError(f"at is {at.isoformat()}: expected {end} or later, the end of period {code}")
+
+
+def _is_issued(account: Account, period: BillingPeriod) -> bool:
+    return _issued(period).filter(account=account).exists()
+
+
+def _issued(period: BillingPeriod) -> QuerySet[Invoice]:
+    return Invoice.objects.filter(period=period, state=Invoice.State.ISSUED, kind=Invoice.Kind.INVOICE)
+
+
+def _ready(account: Account, period: BillingPeriod, at: datetime) -> Draft:
+    if account.issuer_id != period.issuer_id:
+        raise ForeignAccountError(
+            f"account {account.code} is of issuer {account.issuer.code}: expected one of {period.issuer.code}, the issuer of"
+            f" period {period.code}"
+        )
+    current = Account.objects.select_related("party", "issuer__party").get(
+        pk=account.pk
+    )  # its counter before its contracts
+    charges = charging.charges(account=current, period=period)
+    return drafts.make(account=current, period=period, charges=charges, at=at)
+
+
+def _missing(period: BillingPeriod) -> QuerySet[Account]:
+    """The accounts that are still to be invoiced, in ascending byte order of their codes (collation "C")."""
+    contracts = Contract.objects.filter(charging.active(period), account=OuterRef("pk"))
+    invoices = _issued(period).filter(account=OuterRef("pk"))
+    return Account.objects.filter(Exists(contracts), ~Exists(invoices), issuer=period.issuer_id).order_by("code")
+
+
+def _close(period: BillingPeriod, at: datetime) -> bool:
+    """Close the period unless an account came up in the meantime. FOR UPDATE waits for those who post into it."""
+    with transaction.atomic():
+        locked = BillingPeriod.objects.select_for_update().get(pk=period.pk)
+        if locked.state == BillingPeriod.State.OPEN:
+            if _missing(locked).exists():
+                return False
+            locked.state, locked.closed_at = BillingPeriod.State.CLOSED, at
+            locked.save(update_fields=["state", "closed_at"])
+    return True
+
+
+# Rating, ahead of the issuing
+
+
+def _drafts(ids: Sequence[int], period: BillingPeriod, at: datetime, processes: int) -> Iterator[list[Draft | Refused]]:
+    """Chunks of accounts in the order of `ids`, rated."""
+    chunks = [list(ids[first : first + CHUNK]) for first in range(0, len(ids), CHUNK)]
+    if processes < 2 or len(chunks) < 2:
+        for chunk in chunks:
+            yield _drafts_of(chunk, period.pk, at)
+        return
+    pool = workers.pool(processes)
+    try:
+        waiting = iter(chunks[1:])
+        ahead = deque(pool.submit(_drafts_of, chunk, period.pk, at) for chunk in islice(waiting, 3 * processes))
+        yield _drafts_of(chunks[0], period.pk, at)  # while the others start
+        while ahead:
+            rated = ahead.popleft().result()
+            ahead.extend(pool.submit(_drafts_of, chunk, period.pk, at) for chunk in islice(waiting, 1))
+            yield rated
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _drafts_of(ids: list[int], period_id: int, at: datetime) -> list[Draft | Refused]:
+    period = BillingPeriod.objects.get(pk=period_id)
+    found = Account.objects.select_related("party", "issuer__party").in_bulk(ids)
+    accounts = [found[account_id] for account_id in ids]
+    charged = charging.charges_of(accounts=accounts, period=period)
+    made: list[Draft | Refused] = []
+    for account in accounts:
+        charges = charged[account.pk]
+        try:
+            if isinstance(charges, NotChargeableError):
+                raise charges
+            made.append(drafts.make(account=account, period=period, charges=charges, at=at))
+        except NotChargeableError as refusal:
+            made.append(Refused(account.code, str(refusal)))
+    return made
+
+
+# Issuing
+
+
+def _issue_or_refuse(
+    draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: datetime, actor: str
+) -> str | Refused | None:
+    try:
+        return _issue(draft, period, book, at, actor)
+    except NotChargeableError as refusal:  # rated again
+        return Refused(draft.account, str(refusal))
+
+
+def _issue(draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: datetime, actor: str) -> str | None:
+    """Store, post and number one invoice, rated again for as long as its contracts or tariffs changed meanwhile.
+
+    Its number, or None if another process issued it in the meantime. Raises NotChargeableError.
+    """
+    while True:
+        try:
+            return _issue_as_rated(draft, period, book, at, actor)
+        except _OutdatedError:
+            draft = _ready(Account.objects.get(pk=draft.account_id), period, at)
+            book = _book([draft], period)
+
+
+def _issue_as_rated(
+    draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: datetime, actor: str
+) -> str | None:
+    with named(VIOLATIONS), transaction.atomic():
+        _hold(draft)
+        counters = None
+        if draft.charges is not None:
+            draft, counters = _funded(draft, period, book, at)
+        invoice_id = _insert(draft, period, at, actor)
+        if invoice_id is None:
+            return None
+        if counters is not None and draft.charges is not None:
+            funding.redeem(
+                invoice_id=invoice_id,
+                account_id=draft.account_id,
+                period=period,
+                funded=draft.charges.funding,
+                counters=counters,
+                at=at,
+                actor=actor,
+            )
+        if draft.sides:
+            key = f"invoice:{period.code}:{draft.account}"  # the number does not exist yet
+            ledger.insert(
+                issuer=period.issuer,
+                key=key,
+                period=period,
+                effective_date=period.last_date,
+                source=key,
+                postings=[(book[wanted], amount_minor) for wanted, amount_minor in draft.sides],
+                at=at,
+                actor=actor,
+            )
+        return numbers.issue(
+            invoice_id=invoice_id,
+            issuer=period.issuer,
+            series=str(draft.issue_date.year),
+            text=draft.text,
+            due_date=draft.due_date,
+            at=at,
+            actor=actor,
+        )
+
+
+def _funded(draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: datetime) -> tuple[Draft, Counters]:
+    """The draft with what programmes can pay of it now, who have paid what came before; their counts stay locked.
+
+    Raises _OutdatedError where it posts to a ledger account that is not open yet.
+    """
+    assert draft.charges is not None
+    account = Account.objects.select_related("party", "issuer__party").get(pk=draft.account_id)
+    account.contracts_changed = draft.contracts_changed  # as it is held
+    offered, counters = funding.lock(account=account, period=period)
+    made = drafts.make(account=account, period=period, charges=charging.fund(draft.charges, offered), at=at)
+    if any(wanted not in book for wanted, _ in made.sides):
+        raise _OutdatedError
+    return made, counters
+
+
+def _rated(draft: Draft) -> list[list[int]]:
+    """The ids of the tariffs that were rated, and the last version of each."""
+    return [list(column) for column in zip(*draft.versions, strict=True)] or [[], []]
+
+
+def _hold(draft: Draft) -> None:
+    """Until the transaction ends nobody signs or reserves for the account, or publishes a version of a tariff that was
+    rated. Raises _OutdatedError where somebody did since, or the firm was granted a programme.
+    """
+    held = fetch_one(_HOLD, [draft.account_id, _rated(draft)[0], draft.account_id])
+    assert held is not None
+    contracts_changed, _, is_granted = held
+    if contracts_changed != draft.contracts_changed or is_granted != (draft.charges is not None):
+        raise _OutdatedError
+
+
+def _insert(draft: Draft, period: BillingPeriod, at: datetime, actor: str) -> int | None:
+    """The id of the draft stored with its lines, in place of an older one; None if the invoice is issued.
+
+    Raises _OutdatedError.
+    """
+    rated = _rated(draft)
+    amounts = [draft.net_minor, draft.tax_minor, draft.gross_minor, draft.subsidy_minor]
+    facts = [draft.account_id, period.pk, draft.issuer_id, draft.currency, *amounts, at, actor, draft.lines]
+    while True:
+        row = fetch_one(_DRAFT, [*rated, period.end_at, *facts])
+        assert row is not None
+        invoice_id, is_outdated = row
+        if is_outdated:
+            raise _OutdatedError
+        if invoice_id is not None:
+            return int(invoice_id)
+        others = Invoice.objects.filter(account=draft.account_id, period=period, kind=Invoice.Kind.INVOICE)
+        other = others.select_for_update().first()
+        if other is not None and other.state == Invoice.State.ISSUED:
+            return None
+        if other is not None:
+            other.lines.all().delete()
+            other.delete()
+
+
+# The counter is read from the row as it is once its lock is had. Versions are other rows, which this statement would
+# not see if it waited for one who publishes: the next statement looks for them.
+_HOLD = """
+    SELECT (SELECT contracts_changed FROM billing_account WHERE id = %s FOR SHARE),
+        (SELECT count(*) FROM (SELECT FROM billing_tariff WHERE id = ANY(%s::bigint[]) ORDER BY id FOR SHARE) AS tariff),
+        EXISTS (SELECT FROM billing_grant grant_ JOIN billing_account account ON account.party_id = grant_.party_id
+            WHERE account.id = %s AND grant_.state NOT IN ('applied', 'rejected', 'withdrawn'))
+"""
+
+# One statement: nothing is inserted where a later version applies, or an invoice of the account and period is there.
+_DRAFT = """
+    WITH outdated AS (
+        SELECT EXISTS (
+            SELECT FROM unnest(%s::bigint[], %s::integer[]) AS rated (tariff_id, version)
+            JOIN billing_tariffversion later ON later.tariff_id = rated.tariff_id AND later.version > rated.version
+            WHERE later.effective_at < %s
+        ) AS is_outdated
+    ), invoice AS (
+        INSERT INTO billing_invoice (account_id, period_id, issuer_id, state, currency, net_minor, tax_minor,
+            gross_minor, subsidy_minor, drafted_at, actor)
+        SELECT %s::bigint, %s::bigint, %s::bigint, 'draft', %s::text, %s::bigint, %s::bigint, %s::bigint, %s::bigint,
+            %s::timestamptz, %s::text
+        FROM outdated WHERE NOT is_outdated
+        ON CONFLICT (account_id, period_id) WHERE kind = 'invoice' DO NOTHING RETURNING id
+    ), line AS (
+        INSERT INTO billing_invoiceline (invoice_id, position, contract_id, tariff_version_id, charge, kind, tou_period,
+            tier, start_at, end_at, quantity_base, base_unit, quantity, unit, unit_price, amount_minor, subsidy_minor,
+            tax_category, tax_rate, explanation)
+        SELECT invoice.id, row.* FROM invoice, json_to_recordset(%s::json) AS row (position integer, contract_id bigint,
+            tariff_version_id bigint, charge text, kind text, tou_period text, tier smallint, start_at timestamptz,
+            end_at timestamptz, quantity_base bigint, base_unit text, quantity numeric, unit text, unit_price numeric,
+            amount_minor bigint, subsidy_minor bigint, tax_category text, tax_rate numeric, explanation jsonb)
+    )
+    SELECT (SELECT id FROM invoice), is_outdated FROM outdated
+"""
+
+
+def _book(ready: Sequence[Draft | Refused], period: BillingPeriod) -> dict[Wanted, int]:
+    """The ledger accounts of several drafts, opened before their transactions: an empty one says nothing."""
+    by_currency: dict[str, dict[Wanted, None]] = {}
+    for draft in ready:
+        if isinstance(draft, Draft):
+            by_currency.setdefault(draft.currency, {}).update(dict.fromkeys(draft.book))
+    book: dict[Wanted, int] = {}
+    for currency, wanted in by_currency.items():
+        book |= ledger.accounts(issuer=period.issuer, currency=currency, wanted=list(wanted))
+    return book
