@@ -1,0 +1,63 @@
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path
+
+from .admin import providers, staff
+from .api import openapi
+from .web import (
+    demo,
+    facts,
+    invitations,
+    keys,
+    organization,
+    passwords,
+    projects,
+    second_factor,
+    sign_in,
+    sign_up,
+    start,
+)
+
+urlpatterns = [
+    path("admin/", staff.urls),
+    path("provider/", providers.urls),
+    path("api/v1/", include("marketplace.api.urls")),
+    path("api/", openapi.unknown),
+    path("api/<path:rest>", openapi.unknown),
+    path("", login_not_required(start.start), name="start"),
+    path("demo/invoices/<str:number>.pdf", login_not_required(demo.invoice), name="demo-invoice"),
+    path("demo/exports/<str:period>.<str:form>", login_not_required(demo.export), name="demo-export"),
+    path("sign-in/", sign_in.SignIn.as_view(), name="sign_in"),
+    path("sign-out/", LogoutView.as_view(), name="sign_out"),
+    path("sign-up/", sign_up.sign_up, name="sign_up"),
+    path("organization/new/", sign_up.register, name="register"),
+    path("sign-up/sent/", sign_up.signed_up, name="signed_up"),
+    path("sign-up/confirm/", sign_up.confirm, name="confirm_sign_up"),
+    path("invitation/", invitations.invitation, name="invitation"),
+    path("password/", sign_in.ChangePassword.as_view(), name="password"),
+    path("password/forgotten/", passwords.reset_password, name="reset_password"),
+    path("password/new/", passwords.new_password, name="new_password"),
+    path("second-factor/", second_factor.settings, name="second_factor"),
+    path("second-factor/step/", second_factor.second_step, name="second_step"),
+    path("second-factor/enrol/", second_factor.enrol, name="enrol"),
+    path("second-factor/codes/", second_factor.recovery_codes, name="recovery_codes"),
+    path("second-factor/codes/kept/", second_factor.codes_kept, name="codes_kept"),
+    path("second-factor/leave/", second_factor.leave, name="leave"),
+    path("language/", sign_in.switch_language, name="language"),
+    path("theme/", sign_in.switch_theme, name="theme"),
+    path("organization/", organization.organization, name="organization"),
+    path("organization/members/<int:member_id>/", organization.change_member, name="member"),
+    path("organization/invitations/<int:invitation_id>/", organization.change_invitation, name="change_invitation"),
+    path("organization/requests/<int:request_id>/", organization.decide_join, name="decide_join"),
+    path("organization/facts/", facts.facts, name="facts"),
+    path("organization/facts/<int:fact_id>/end/", facts.end_fact, name="end_fact"),
+    path("organization/evidence/", facts.add_evidence, name="add_evidence"),
+    path("organization/evidence/<int:evidence_id>/", facts.evidence, name="evidence"),
+    path("organization/switch/", organization.switch_organization, name="switch_organization"),
+    path("projects/", projects.list_projects, name="projects"),
+    path("projects/<slug:code>/", projects.change_project, name="project"),
+    path("projects/<slug:code>/archive/", projects.archive_project, name="archive_project"),
+    path("keys/", keys.keys, name="keys"),
+    path("keys/<int:key_id>/revoke/", keys.revoke_key, name="revoke_key"),
+    path("", include("marketplace.web.urls")),
+]
