@@ -1,0 +1,42 @@
+"""A buyer disputes a line in a real browser, and sees the note that corrects its invoice; nothing that axe complains of."""
+
+from datetime import UTC, datetime
+
+from billing import adjustments
+from billing.models import Contract, Dispute, Invoice
+from billing.usage import Event, record
+
+from .conftest import HOUR, sign_in, violations
+
+
+def corrected(site):
+    """The note of four hours that came after the invoice."""
+    contract = Contract.objects.get(number=site.contract)
+    data = {"value": "5", "duration_seconds": 4 * 3600}
+    now = datetime.now(UTC)
+    event = Event("late", "aidc/earth", "gpu.sample", contract.number, site.first_event_at + 60 * HOUR, data)
+    record(owner=contract.provider, events=[event], at=now)
+    invoice = Invoice.objects.get(number=site.number)
+    adjustment = adjustments.find(invoice=invoice, at=now, actor="test")
+    return adjustments.issue(adjustment=adjustment, reason="The meter was offline.", at=now, actor="test")
+
+
+def test_a_line_is_disputed_and_the_invoice_says_what_is_held_back_and_what_corrects_it(site, open_page):
+    note = corrected(site)
+    with open_page(language="zh-CN", theme="dark", width=390) as page:
+        sign_in(page, site)
+        page.goto(f"{site.url}/invoices/{site.number}/lines/1/")
+        page.locator("a[href$='/dispute/']").click()
+        page.wait_for_url("**/dispute/")
+        assert violations(page) == []
+        page.locator("[name=amount]").fill("12.50")
+        page.locator("[name=reason]").fill("The job had failed.")
+        page.locator("main form button").click()
+        page.wait_for_url("**/lines/1/")
+        assert Dispute.objects.get().net_minor == 1_250
+        assert violations(page) == []
+        for number in (site.number, note.number):
+            page.goto(f"{site.url}/invoices/{number}/")
+            assert violations(page) == []
+        page.goto(f"{site.url}/invoices/")
+        assert page.locator(f"text={note.number}").count() == 1

@@ -1,0 +1,122 @@
+"""From late usage to the note: staff find it, look at it and decide; the buyer sees it beside its invoice."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+from django.utils import timezone
+
+from billing import invoicing
+from billing.models import Adjustment, Invoice
+from billing.usage import Event, record
+from marketplace import tasks
+from marketplace.admin.site import staff
+from marketplace.models import Job
+from tests.marketplace.tenants import make_user
+from tests.web.buyers import hourly, local, text
+
+AFTER = local(2) + timedelta(hours=1)
+
+
+@pytest.fixture
+def issued(zoned):
+    """Sun's invoice of April, and an hour of 4 GPUs at peak that came after it."""
+    hourly(zoned.sun.contract, 3, start_at=local(1, 8, month=4), hours=12)
+    period = invoicing.open_period(issuer=zoned.issuer, code="2020-04")
+    invoice = invoicing.issue(account=zoned.sun.account, period=period, at=local(1), actor="test")
+    contract = zoned.sun.contract
+    data = {"value": "4", "duration_seconds": 3600}
+    event = Event("late", "s", "gpu.sample", contract.number, local(9, 9, month=4), data)
+    [result] = record(owner=contract.provider, events=[event], at=local(2)).results
+    assert result.outcome == "counted"
+    return invoice
+
+
+@pytest.fixture
+def operator(browser, db):
+    return browser(make_user("operator", is_staff=True, is_superuser=True))
+
+
+def test_the_worker_finds_what_came_late_and_does_not_decide(issued):
+    job = Job.objects.create(kind="find_corrections", key="now", due_at=AFTER, created_at=AFTER)
+    for _ in range(2):
+        tasks.find_corrections(job, AFTER)
+    adjustment = Adjustment.objects.get()
+    assert (adjustment.invoice, adjustment.state, adjustment.events_recorded) == (issued, "proposed", 1)
+    assert Invoice.objects.filter(corrects=issued).count() == 0
+
+
+def test_a_command_compares_a_whole_month(issued, capsys):
+    call_command("find_corrections", period="2020-04")
+    adjustment = Adjustment.objects.get()
+    net_minor = adjustment.net_minor
+    assert capsys.readouterr().out == (
+        f"{issued.number}  lines that differ: {len(adjustment.lines)}  {net_minor // 100}.{net_minor % 100:02d} CNY\n"
+        "2020-04: invoices compared: 1, that differ: 1.\n"
+    )
+    with pytest.raises(CommandError, match="period is 2019-01"):
+        call_command("find_corrections", period="2019-01")
+
+
+def test_staff_compare_look_and_issue_and_the_buyer_sees_the_note(operator, sun, zoned, issued, clock):
+    clock.now = AFTER
+    operator.post(staff.address("billing_invoice_compare", issued.pk))
+    adjustment = Adjustment.objects.get()
+    address = staff.address("billing_adjustment_issue", adjustment.pk)
+    page = operator.get(address)
+    [table] = page.context["tables"]
+    assert len(table.rows) == len(adjustment.lines) + 1
+    assert adjustment.lines[0]["contract"] in page.text
+    assert list(operator.post(address, {"reason": ""}).context["form"].errors) == ["reason"]
+    assert operator.post(address, {"reason": "The meter was offline."}).status_code == 302
+    adjustment.refresh_from_db()
+    note = adjustment.document
+    assert (adjustment.state, note.number, note.kind) == ("issued", "LG-DN-2020-000001", "debit_note")
+    assert operator.post(address, {"reason": "again"}).status_code == 409
+    listed = sun.get("/invoices/")
+    assert [(row["number"], row["kind"]) for row in listed.context["invoices"]] == [
+        (note.number, "Debit note"),
+        (issued.number, ""),
+    ]
+    page = sun.get(f"/invoices/{issued.number}/")
+    assert [row["number"] for row in page.context["notes"]] == [note.number]
+    assert "What is to be paid" in text(page)
+    page = sun.get(f"/invoices/{note.number}/")
+    assert page.context["corrects"] == issued
+    assert "was 36 GPU-h" in page.text
+    page = sun.get(reverse("invoice_line", args=[note.number, 1]))
+    assert f"This corrects a line of invoice {issued.number}" in text(page)
+    for form in ("csv", "xlsx", "json"):
+        assert b"".join(sun.get(reverse("invoice_download", args=[note.number, form])))
+    assert sun.get(reverse("invoice_pdf", args=[note.number, "zh-hans"])).status_code == 200
+
+
+def test_a_note_is_no_months_invoice(operator, sun, zoned, issued, clock):
+    """May has a note and no invoice yet: its preview stands in the list and on its page."""
+    hourly(zoned.sun.contract, 1, start_at=local(1), hours=2)
+    clock.now = AFTER
+    operator.post(staff.address("billing_invoice_compare", issued.pk))
+    operator.post(staff.address("billing_adjustment_issue", Adjustment.objects.get().pk), {"reason": "seen"})
+    assert Invoice.objects.get(corrects=issued).period.code == "2020-05"
+    assert [row["code"] for row in sun.get("/invoices/").context["previews"]] == ["2020-05"]
+    assert sun.get(reverse("preview", args=[zoned.sun.account.pk, "2020-05"])).status_code == 200
+
+
+def test_staff_dismiss_with_a_reason(operator, issued, clock):
+    clock.now = AFTER
+    operator.post(staff.address("billing_invoice_compare", issued.pk))
+    adjustment = Adjustment.objects.get()
+    operator.post(staff.address("billing_adjustment_dismiss", adjustment.pk), {"reason": "A test run."})
+    adjustment.refresh_from_db()
+    assert (adjustment.state, adjustment.reason) == ("dismissed", "A test run.")
+    page = operator.post(staff.address("billing_invoice_compare", issued.pk), follow=True)
+    assert "Nothing differs that was not decided on." in text(page)
+
+
+def test_what_the_buyer_sees_names_no_proposal(sun, issued, clock):
+    clock.now = AFTER
+    call_command("find_corrections", period="2020-04")
+    page = sun.get(f"/invoices/{issued.number}/")
+    assert "standing" not in page.context
+    assert timezone.now() == AFTER
