@@ -9,11 +9,13 @@ after blanks) gets an apostrophe in front, in CSV and XLSX. Numbers, negative on
 
 Where programmes were asked to pay, their part stands beside the price: in JSON as further keys of those invoices, in CSV
 and XLSX as columns at the end, which an export without a programme does not have. So it is with credit and debit notes: what
-kind of document each is, and which invoice it corrects.
+kind of document each is, and which invoice it corrects. What open disputes hold of a line stands in no snapshot, and so only in
+the register of a month (billing.exports.register), which says how things are now.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from tempfile import TemporaryDirectory
@@ -23,7 +25,7 @@ import xlsxwriter  # type: ignore[import-untyped]  # no stubs
 from django.db.models import QuerySet
 
 from billing.exports.tables import BOM, Cell, Formats, csv_row, major, sheet, xlsx_row
-from billing.models import BillingPeriod, Invoice, ProgrammeShare
+from billing.models import BillingPeriod, Invoice
 
 Format = Literal["json", "csv", "xlsx"]
 FORMATS: Final[tuple[Format, ...]] = ("json", "csv", "xlsx")
@@ -88,6 +90,8 @@ LINE_FUNDING_COLUMNS: Final = {
     "subsidy": 16,
     "payable": 16,
 }
+INVOICE_HELD_COLUMNS: Final = {"invoice_held_minor": 18, "invoice_held": 16}
+LINE_HELD_COLUMNS: Final = {"held_minor": 16, "held": 16}
 
 _JSON_LINE = (
     "charge",
@@ -116,16 +120,21 @@ def issued(*, period_code: str, issuer_code: str | None = None) -> Iterator[str]
 
     Raises UnknownPeriodError.
     """
-    snapshots = _issued(period_code, issuer_code).values_list("snapshot", flat=True).iterator(chunk_size=100)
+    snapshots = (
+        documents(period_code=period_code, issuer_code=issuer_code)
+        .values_list("snapshot", flat=True)
+        .iterator(chunk_size=100)
+    )
     return cast("Iterator[str]", snapshots)  # an issued invoice has one: constraint invoice_issued_is_whole
 
 
 def count_issued(*, period_code: str, issuer_code: str | None = None) -> int:
     """How many those are. Two queries. Raises UnknownPeriodError."""
-    return _issued(period_code, issuer_code).count()
+    return documents(period_code=period_code, issuer_code=issuer_code).count()
 
 
-def _issued(period_code: str, issuer_code: str | None) -> QuerySet[Invoice]:
+def documents(*, period_code: str, issuer_code: str | None = None) -> QuerySet[Invoice]:
+    """The period's issued invoices and notes in the order of their numbers. One query. Raises UnknownPeriodError."""
     periods = BillingPeriod.objects.filter(code=period_code)
     if issuer_code is not None:
         periods = periods.filter(issuer__code=issuer_code)
@@ -135,16 +144,6 @@ def _issued(period_code: str, issuer_code: str | None) -> QuerySet[Invoice]:
             f"there is no billing period {period_code!r}{of}: expected one that was opened, as 2020-05"
         )
     return Invoice.objects.filter(period__in=periods, state=Invoice.State.ISSUED).order_by("number", "issuer__code")
-
-
-def have_programmes(*, period_code: str, issuer_code: str | None = None) -> bool:
-    """Was a programme asked to pay of any of them? Two queries. Raises UnknownPeriodError."""
-    return ProgrammeShare.objects.filter(invoice__in=_issued(period_code, issuer_code).order_by()).exists()
-
-
-def have_notes(*, period_code: str, issuer_code: str | None = None) -> bool:
-    """Is a credit or debit note among them? Two queries. Raises UnknownPeriodError."""
-    return _issued(period_code, issuer_code).order_by().exclude(kind=Invoice.Kind.INVOICE).exists()
 
 
 def write(
@@ -167,29 +166,55 @@ def write(
         programmes = isinstance(invoices, Sequence) and any("funding" in json.loads(each) for each in invoices)
     if notes is None:
         notes = isinstance(invoices, Sequence) and any("corrects" in json.loads(each) for each in invoices)
-    columns = _Columns(programmes=programmes, notes=notes)
+    return write_facts(
+        invoices=map(read, invoices), format=format, output=output, columns=Columns(programmes=programmes, notes=notes)
+    )
+
+
+def write_facts(
+    *,
+    invoices: Iterable[Facts],
+    format: Format,  # noqa: A002  - the option's name
+    output: BinaryIO,
+    columns: "Columns",
+) -> int:
+    """write() of snapshots that are read; `held`, by a line's position what open disputes hold of it, may stand in them."""
     if format == "json":
-        return _json(map(_read, invoices), output)
-    writers: dict[Format, Callable[[Iterable[Facts], BinaryIO, _Columns], int]] = {"csv": _csv, "xlsx": _xlsx}
-    return writers[format](map(_read, invoices), output, columns)
+        return _json(invoices, output)
+    writers: dict[Format, Callable[[Iterable[Facts], BinaryIO, Columns], int]] = {"csv": _csv, "xlsx": _xlsx}
+    return writers[format](invoices, output, columns)
 
 
-class _Columns:
+@dataclass(frozen=True, slots=True)
+class Columns:
     """The columns of the two tables, with their widths, and the cells that stand in them."""
 
-    def __init__(self, *, programmes: bool, notes: bool) -> None:
-        self._programmes, self._notes = programmes, notes
-        more = NOTE_COLUMNS if notes else {}
-        self.of_invoices = INVOICE_COLUMNS | (INVOICE_FUNDING_COLUMNS if programmes else {}) | more
-        self.of_lines = ALL_COLUMNS | (INVOICE_FUNDING_COLUMNS | LINE_FUNDING_COLUMNS if programmes else {}) | more
+    programmes: bool
+    notes: bool
+    held: bool = False
+
+    @property
+    def of_invoices(self) -> dict[str, int]:
+        held = INVOICE_HELD_COLUMNS if self.held else {}
+        return INVOICE_COLUMNS | (INVOICE_FUNDING_COLUMNS if self.programmes else {}) | self._of_notes() | held
+
+    @property
+    def of_lines(self) -> dict[str, int]:
+        funding = INVOICE_FUNDING_COLUMNS | LINE_FUNDING_COLUMNS if self.programmes else {}
+        held = INVOICE_HELD_COLUMNS | LINE_HELD_COLUMNS if self.held else {}
+        return ALL_COLUMNS | funding | self._of_notes() | held
+
+    def _of_notes(self) -> dict[str, int]:
+        return NOTE_COLUMNS if self.notes else {}
 
     def invoice(self, invoice: Facts) -> list[Cell]:
-        funding = _invoice_funding(invoice) if self._programmes else ()
-        return [*_invoice_cells(invoice), *funding, *self._note(invoice)]
+        funding = _invoice_funding(invoice) if self.programmes else ()
+        held = _held(invoice, _held_minor(invoice)) if self.held else ()
+        return [*_invoice_cells(invoice), *funding, *self._note(invoice), *held]
 
     def _note(self, invoice: Facts) -> list[Cell]:
         """In the order of NOTE_COLUMNS."""
-        if not self._notes:
+        if not self.notes:
             return []
         return [
             invoice.get("kind", Invoice.Kind.INVOICE.value),
@@ -198,13 +223,17 @@ class _Columns:
 
     def lines(self, invoice: Facts) -> Iterator[list[Cell]]:
         shared = _invoice_cells(invoice)
-        funding = _invoice_funding(invoice) if self._programmes else []
+        funding = _invoice_funding(invoice) if self.programmes else []
+        of_lines, whole_minor = invoice.get("held", {}), _held_minor(invoice)
         for line in invoice["lines"]:
-            more = [*funding, *_line_funding(invoice, line)] if self._programmes else []
-            yield [*shared, *_line_cells(invoice, line), *more, *self._note(invoice)]
+            more = [*funding, *_line_funding(invoice, line)] if self.programmes else []
+            amounts = (whole_minor, of_lines.get(line["position"], 0))
+            held = [cell for minor in amounts for cell in _held(invoice, minor)] if self.held else []
+            yield [*shared, *_line_cells(invoice, line), *more, *self._note(invoice), *held]
 
 
-def _read(snapshot: str) -> Facts:
+def read(snapshot: str) -> Facts:
+    """Raises ValueError where it is no snapshot of the known format."""
     invoice: Facts = json.loads(snapshot)
     if invoice.get("format") != SNAPSHOT_FORMAT:
         raise ValueError(f"format is {invoice.get('format')!r}: expected {SNAPSHOT_FORMAT!r}")
@@ -238,10 +267,23 @@ def _json_invoice(invoice: Facts) -> dict[str, Any]:
         told |= {key: invoice[key] for key in _JSON_FUNDING}
         for row, line in zip(told["lines"], invoice["lines"], strict=True):
             row.update({key: line[key] for key in _JSON_LINE_FUNDING})
+    if "held" in invoice:
+        told["held_minor"] = _held_minor(invoice)
+        for row, line in zip(told["lines"], invoice["lines"], strict=True):
+            row["held_minor"] = invoice["held"].get(line["position"], 0)
     return told
 
 
-def _csv(invoices: Iterable[Facts], output: BinaryIO, columns: _Columns) -> int:
+def _held_minor(invoice: Facts) -> int:
+    return sum(invoice.get("held", {}).values())
+
+
+def _held(invoice: Facts, held_minor: int) -> list[Cell]:
+    """In the order of INVOICE_HELD_COLUMNS, and of LINE_HELD_COLUMNS."""
+    return [held_minor, major(held_minor, invoice["currency"])]
+
+
+def _csv(invoices: Iterable[Facts], output: BinaryIO, columns: Columns) -> int:
     output.write(BOM)
     output.write(csv_row(list(columns.of_lines)))
     count = 0
@@ -251,7 +293,7 @@ def _csv(invoices: Iterable[Facts], output: BinaryIO, columns: _Columns) -> int:
     return count
 
 
-def _xlsx(invoices: Iterable[Facts], output: BinaryIO, columns: _Columns) -> int:
+def _xlsx(invoices: Iterable[Facts], output: BinaryIO, columns: Columns) -> int:
     # A folder of its own: the library leaves its temporary files behind when it is interrupted.
     with TemporaryDirectory(prefix="suanli-export-") as folder:
         workbook = xlsxwriter.Workbook(output, {"constant_memory": True, "tmpdir": folder})

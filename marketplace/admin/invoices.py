@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tempfile import TemporaryFile
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -22,6 +22,7 @@ from billing.documents import figures
 from billing.documents.invoice import render_invoice
 from billing.documents.labels import LANGUAGES
 from billing.exports import invoices as exports
+from billing.exports import register
 from billing.models import Account, BillingPeriod, Contract, Invoice, InvoiceLine
 from billing.rating.money import quantity_text
 from marketplace import jobs
@@ -41,18 +42,12 @@ from marketplace.admin.base import (
 from marketplace.admin.page import Table, choice_field, confirmed, link
 from marketplace.admin.site import staff
 from marketplace.models import Job
+from marketplace.web.downloads import exported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from django.db.models import Model
     from django.http import HttpRequest
 
-_TYPES: dict[exports.Format, str] = {
-    "csv": "text/csv; charset=utf-8",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "json": "application/json",
-}
 _NAMES = {"zh-hans": "PDF 中文", "en": "PDF English"}
 _STATES = {"open": _("still open"), "closed": _("closed"), "draft": _("draft"), "issued": _("issued")}
 MOST_REHEARSED = 500  # accounts that are rated while somebody waits for the page
@@ -214,8 +209,9 @@ def _ask_to_close(request: HttpRequest, period: BillingPeriod) -> None:
 def export(_request: HttpRequest, period_id: int, form: str) -> Any:
     """The period's issued invoices in one file."""
     period = get_object_or_404(BillingPeriod.objects.select_related("issuer"), pk=period_id)
-    snapshots = exports.issued(period_code=period.code, issuer_code=period.issuer.code)
-    return _exported(snapshots, form, f"invoices-{period.issuer.code}-{period.code}")
+    documents = Invoice.objects.filter(period=period, state=Invoice.State.ISSUED)
+    name = f"invoices-{period.issuer.code}-{period.code}"
+    return exported(partial(register.write, documents=documents), form, name)
 
 
 # Invoices
@@ -369,22 +365,11 @@ def pdf(_request: HttpRequest, invoice_id: int, language: str) -> HttpResponse:
 @require_safe
 def export_invoice(_request: HttpRequest, invoice_id: int, form: str) -> Any:
     invoice = _issued(invoice_id)
-    return _exported([invoice.snapshot or ""], form, str(invoice.number))
+    return exported(partial(exports.write, invoices=[invoice.snapshot or ""]), form, str(invoice.number))
 
 
 def _issued(invoice_id: int) -> Invoice:
     return get_object_or_404(Invoice, pk=invoice_id, state=Invoice.State.ISSUED)
-
-
-def _exported(snapshots: Iterable[str], form: str, name: str) -> FileResponse:
-    if form not in exports.FORMATS:
-        raise Http404
-    output = TemporaryFile()  # noqa: SIM115  - the response closes it
-    exports.write(invoices=snapshots, format=form, output=output)
-    output.seek(0)
-    response = FileResponse(output, as_attachment=True, filename=f"{name}.{form}", content_type=_TYPES[form])
-    response["Cache-Control"] = "private, no-store"
-    return response
 
 
 @admin.register(InvoiceLine, site=staff)

@@ -1,14 +1,14 @@
 """The demo's pages: what there is to see without signing in. They exist with DEMO=1 only, on this machine only."""
 
 from collections.abc import Callable, Sequence
-from functools import wraps
-from io import BytesIO
+from functools import partial, wraps
 from ipaddress import ip_address
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
@@ -17,17 +17,13 @@ from billing import calendars
 from billing.documents.figures import figure, hours
 from billing.documents.files import file_name
 from billing.documents.invoice import render_invoice
-from billing.exports import invoices as exports
+from billing.exports import register
 from billing.models import BillingPeriod, Invoice, Party
 from billing.rating.calendar import day_kind
 from marketplace import demo, demo_people
 from marketplace.models import User, Zone
+from marketplace.web.downloads import TYPES, exported
 
-_TYPES: Final[dict[exports.Format, str]] = {
-    "csv": "text/csv; charset=utf-8",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "json": "application/json",
-}
 _CHART_HEIGHT = 120
 _BAR_WIDTH = 20
 
@@ -37,9 +33,9 @@ def is_shown(request: HttpRequest) -> bool:
     return settings.DEMO and ip_address(request.META["REMOTE_ADDR"]).is_loopback
 
 
-def _demo_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def _demo_only(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     @wraps(view)
-    def guarded(request: HttpRequest, **parts: str) -> HttpResponse:
+    def guarded(request: HttpRequest, **parts: str) -> HttpResponseBase:
         if not is_shown(request):
             raise Http404
         return view(request, **parts)
@@ -64,7 +60,7 @@ def overview() -> dict[str, Any]:
         "providers": [_name(each.party, is_chinese) for each in providers],
         "period": period,
         "currency": zone.issuer.currency,
-        "formats": list(_TYPES),
+        "formats": list(TYPES),
         "invoices": [
             {
                 "number": row.number,
@@ -88,32 +84,24 @@ def invoice(_request: HttpRequest, number: str) -> HttpResponse:
     found = get_object_or_404(_invoices(), number=number)
     language: Final = "zh-hans" if get_language() == "zh-hans" else "en"
     pdf = render_invoice(snapshot=found.snapshot or "", language=language)
-    return _file(pdf, "application/pdf", file_name(number=number, language=language), as_attachment=False)
+    name = file_name(number=number, language=language)
+    headers = {"Content-Disposition": f'inline; filename="{name}"', "Cache-Control": "private, no-store"}
+    return HttpResponse(pdf, content_type="application/pdf", headers=headers)
 
 
 @require_safe
 @_demo_only
-def export(_request: HttpRequest, period: str, form: str) -> HttpResponse:
+def export(_request: HttpRequest, period: str, form: str) -> HttpResponseBase:
     """The month's invoices as export_invoices writes them."""
-    if form not in exports.FORMATS:
+    documents = _invoices().filter(period__code=period)
+    if not documents.exists():
         raise Http404
-    snapshots = list(_invoices().filter(period__code=period).values_list("snapshot", flat=True))
-    if not snapshots:
-        raise Http404
-    output = BytesIO()
-    exports.write(invoices=cast("list[str]", snapshots), format=form, output=output)
-    return _file(output.getvalue(), _TYPES[form], f"invoices-{period}.{form}", as_attachment=True)
+    return exported(partial(register.write, documents=documents), form, f"invoices-{period}")
 
 
 def _invoices() -> QuerySet[Invoice]:
     """The demo's own: a real zone's are not shown, whatever the setting says."""
     return Invoice.objects.filter(state=Invoice.State.ISSUED, issuer__zone__made_from__gt="").order_by("number")
-
-
-def _file(content: bytes, content_type: str, name: str, *, as_attachment: bool) -> HttpResponse:
-    disposition = "attachment" if as_attachment else "inline"
-    headers = {"Content-Disposition": f'{disposition}; filename="{name}"', "Cache-Control": "private, no-store"}
-    return HttpResponse(content, content_type=content_type, headers=headers)
 
 
 def _name(party: Party, is_chinese: bool) -> str:  # noqa: FBT001  - private

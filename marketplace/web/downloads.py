@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from functools import partial
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final, cast
 
@@ -17,7 +18,7 @@ from billing.documents.files import file_name
 from billing.documents.fonts import GlyphMissingError
 from billing.documents.invoice import render_invoice
 from billing.documents.labels import LANGUAGES
-from billing.exports import claims
+from billing.exports import claims, register
 from billing.exports import invoices as exports
 from marketplace import access
 from marketplace.permissions import Permission
@@ -25,7 +26,7 @@ from marketplace.web import invoices
 from marketplace.web.organization import current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from django.http import HttpRequest
@@ -66,7 +67,7 @@ def pdf(request: HttpRequest, number: str, language: str) -> HttpResponseBase:
 def invoice(request: HttpRequest, number: str, form: str) -> HttpResponseBase:
     """One invoice with its lines."""
     found = get_object_or_404(invoices.rows(request), number=number)
-    return _exported([found.snapshot or ""], form, number)
+    return exported(partial(exports.write, invoices=[found.snapshot or ""]), form, number)
 
 
 @require_safe
@@ -75,16 +76,17 @@ def month(request: HttpRequest, code: str, form: str) -> HttpResponseBase:
     found = invoices.rows(request).filter(period__code=code)
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}", code) or not found.exists():
         raise Http404
-    snapshots = found.order_by("number").values_list("snapshot", flat=True).iterator(chunk_size=100)
-    return _exported(cast("Iterable[str]", snapshots), form, f"invoices-{code}")
+    write = partial(register.write, documents=found)
+    return exported(write, form, f"invoices-{code}")
 
 
-def _exported(snapshots: Iterable[str], form: str, name: str) -> HttpResponseBase:
+def exported(write: Callable[..., int], form: str, name: str) -> HttpResponseBase:
+    """What `write` puts into a file of the format, to take away."""
     if form not in TYPES:
         raise Http404
     with ExitStack() as stack:
         file = cast("BinaryIO", stack.enter_context(TemporaryFile()))
-        exports.write(invoices=snapshots, format=cast("exports.Format", form), output=file)
+        write(format=cast("exports.Format", form), output=file)
         file.seek(0)
         stack.pop_all()  # from here on the response closes it
     return private(FileResponse(file, content_type=TYPES[form]), f"{name}.{form}")

@@ -81,6 +81,7 @@ def test_documents_and_exports_are_there(client, make, shown, path, content_type
     answer = client.get(path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
     assert answer.headers["Cache-Control"] == "private, no-store"
+    assert answer.getvalue()  # to its end, where the client closes the file
     assert client.post(path).status_code == 405
 
 

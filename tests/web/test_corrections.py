@@ -1,6 +1,8 @@
 """From late usage to the note: staff find it, look at it and decide; the buyer sees it beside its invoice."""
 
+import csv
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,6 +17,7 @@ from marketplace.admin.site import staff
 from marketplace.models import Job
 from tests.marketplace.tenants import make_user
 from tests.web.buyers import hourly, local, text
+from tests.web.test_downloads import body
 
 AFTER = local(2) + timedelta(hours=1)
 
@@ -101,6 +104,27 @@ def test_a_note_is_no_months_invoice(operator, sun, zoned, issued, clock):
     assert Invoice.objects.get(corrects=issued).period.code == "2020-05"
     assert [row["code"] for row in sun.get("/invoices/").context["previews"]] == ["2020-05"]
     assert sun.get(reverse("preview", args=[zoned.sun.account.pk, "2020-05"])).status_code == 200
+
+
+def test_the_months_file_is_the_same_bytes_whoever_takes_it_away(operator, sun, zoned, issued, clock, tmp_path):
+    """A month with an invoice and a note says of each which it is, on the page, in the admin and by the command."""
+    hourly(zoned.sun.contract, 1, start_at=local(1), hours=2)
+    clock.now = AFTER
+    period = invoicing.open_period(issuer=zoned.issuer, code="2020-05")
+    operator.post(staff.address("billing_invoice_compare", issued.pk))
+    operator.post(staff.address("billing_adjustment_issue", Adjustment.objects.get().pk), {"reason": "seen"})
+    invoicing.issue(account=zoned.sun.account, period=period, at=local(1, month=6), actor="test")
+    for form in ("csv", "xlsx", "json"):
+        page = body(sun.get(reverse("month_download", args=["2020-05", form])))
+        assert body(operator.get(staff.address("period_export", period.pk, form))) == page
+        path = tmp_path / f"month.{form}"
+        call_command("export_invoices", period="2020-05", format=form, output=path, stderr=StringIO())
+        assert path.read_bytes() == page
+    table = csv.DictReader(StringIO(body(sun.get("/invoices/month/2020-05/csv/")).decode("utf-8-sig")))
+    assert {(row["document_kind"], row["corrects"]) for row in table} == {
+        ("invoice", ""),
+        ("debit_note", issued.number),
+    }
 
 
 def test_staff_dismiss_with_a_reason(operator, issued, clock):

@@ -1,17 +1,23 @@
 """manage.py export_invoices: a billing period's issued invoices as CSV, XLSX or JSON."""
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.documents.files import replacing
-from billing.exports import invoices
+from billing.exports import invoices, register
 from billing.exports.tables import SheetFullError
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from billing.models import Invoice
 
 _BROKEN_PIPE_STATUS = 141  # what a shell reports for a program that SIGPIPE ended
 
@@ -30,29 +36,27 @@ class Command(BaseCommand):
         if output is None and options["format"] == "xlsx":
             raise CommandError("xlsx is written to a file: add --output FILE.")
         try:
-            which = {"period_code": options["period"], "issuer_code": options["issuer"]}
-            snapshots = invoices.issued(**which)
-            columns = {"programmes": invoices.have_programmes(**which), "notes": invoices.have_notes(**which)}
+            documents = invoices.documents(period_code=options["period"], issuer_code=options["issuer"])
             if output is None:
-                self._print(snapshots, options["format"], columns)
+                self._print(documents, options["format"])
                 return
             with replacing(output) as file:
-                count = invoices.write(invoices=snapshots, format=options["format"], output=file, **columns)
+                count = register.write(documents=documents, format=options["format"], output=file)
         except (invoices.UnknownPeriodError, SheetFullError) as error:
             raise CommandError(f"{error}.") from error
         except OSError as error:
             raise CommandError(f"{output} can't be written: {error.strerror}.") from error
         self.stderr.write(f"{count} invoice{'' if count == 1 else 's'} in {output}")
 
-    def _print(self, snapshots: Iterator[str], form: invoices.Format, columns: dict[str, bool]) -> None:
+    def _print(self, documents: QuerySet[Invoice], form: invoices.Format) -> None:
         output: BinaryIO | None = getattr(self.stdout, "buffer", None)
         if output is None:  # call_command(stdout=StringIO()) has no bytes underneath
             memory = BytesIO()
-            invoices.write(invoices=snapshots, format=form, output=memory, **columns)
+            register.write(documents=documents, format=form, output=memory)
             self.stdout.write(memory.getvalue().decode(), ending="")
             return
         try:
-            invoices.write(invoices=snapshots, format=form, output=output, **columns)
+            register.write(documents=documents, format=form, output=output)
             output.flush()
         except BrokenPipeError:
             # Its reader has had enough (| head): no message, and none from Python's own flush at exit.
