@@ -118,11 +118,17 @@ _MOVE_CAPS = """
 """
 
 
-def hold(*, programmes: Collection[int], grants: Collection[int]) -> None:
-    """Keep programmes and then grants as they are to the end of the caller's transaction; before lock()."""
+def hold(*, programmes: Collection[int], grants: Collection[int], alone: bool = False) -> None:
+    """Keep programmes and then grants as they are to the end of the caller's transaction; before lock(). `alone`: nobody else
+    holds one of these grants meanwhile.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM billing_programme WHERE id = ANY(%s) ORDER BY id FOR SHARE", [sorted(programmes)])
-        cursor.execute("SELECT FROM billing_grant WHERE id = ANY(%s) ORDER BY id FOR SHARE", [sorted(grants)])
+        cursor.execute(_HOLD_ALONE if alone else _HOLD, [sorted(grants)])
+
+
+_HOLD = "SELECT FROM billing_grant WHERE id = ANY(%s) ORDER BY id FOR SHARE"
+_HOLD_ALONE = "SELECT FROM billing_grant WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 
 
 _BUDGETS = """

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from billing import budgets
+from billing import budgets, funding
 from billing.budgets import Counters
 from billing.integrity import named, require_aware
 from billing.models import Account, Commitment, Grant, Invoice, Programme
@@ -48,8 +48,8 @@ def commit(
 ) -> tuple[Commitment, ...]:
     """Take of budget and caps, for each month of use such as "2020-05", what is wanted or the least that is left.
 
-    A month of which nothing is left, or that is invoiced, has no commitment; one that is outside of the grant's window
-    is refused. The same source again gives what is there, without taking more. Runs in the caller's transaction if there
+    A month of which nothing is left, that is invoiced, or of which another programme of the stacking group has promised, has no
+    commitment; one that is outside of the grant's window is refused. The same source again gives what is there, without taking more. Runs in the caller's transaction if there
     is one: after what changes the account's contracts, and several programmes in the order of their ids, as they are
     locked by who issues. Raises InvalidCommitmentError, NotGrantedError, CommitmentDiffersError.
     """
@@ -61,7 +61,7 @@ def commit(
     if expires_at <= at:
         raise InvalidCommitmentError(f"expires_at is {expires_at.isoformat()}: expected later than {at.isoformat()}")
     with named(VIOLATIONS), transaction.atomic():
-        budgets.hold(programmes=[grant.programme_id], grants=[grant.pk])
+        _hold([grant])
         current = Grant.objects.select_related("programme", "party").get(pk=grant.pk)
         there = _there(current, account, source, wanted)
         if there:
@@ -80,6 +80,7 @@ def commit(
             kind=Invoice.Kind.INVOICE,
         )
         over = set(invoiced.values_list("period__code", flat=True))  # who issues locks the counts first
+        over |= _of_others(current, account, wanted)
         made = []
         for month, wanted_minor in sorted(wanted.items()):
             if month in over:
@@ -124,7 +125,7 @@ def commit_all(
         )
         if len(grants) > 1:
             programmes = [grant.programme for grant in grants]
-            budgets.hold(programmes=[each.pk for each in programmes], grants=[grant.pk for grant in grants])
+            _hold(grants)
             months = {month for of_grant in wanted.values() for month in of_grant}
             budgets.lock(programmes=programmes, credit_code=grants[0].party.credit_code, months=months)
         facts: dict[str, Any] = {
@@ -135,6 +136,31 @@ def commit_all(
             "actor": actor,
         }
         return tuple(each for grant in grants for each in commit(grant=grant, wanted=wanted[grant.pk], **facts))
+
+
+def _hold(grants: Sequence[Grant]) -> None:
+    """Keep them as they are; where others of the firm's grants exclude each other with them, those too, and alone: of two who
+    commit of one group at once, the second sees what the first has.
+    """
+    groups = {grant.programme.stacking_group for grant in grants} - {""}
+    held = {grant.pk: grant.programme_id for grant in grants}
+    if groups:
+        excluding = Grant.objects.filter(
+            party=grants[0].party_id,
+            programme__issuer=grants[0].programme.issuer_id,
+            programme__stacking_group__in=groups,
+        )
+        held |= dict(excluding.values_list("pk", "programme"))
+    budgets.hold(programmes=list(set(held.values())), grants=list(held), alone=bool(groups))
+
+
+def _of_others(grant: Grant, account: Account, months: Collection[str]) -> set[str]:
+    """The months that another programme of the group has promised to pay of. Of grants that _hold() holds."""
+    group = grant.programme.stacking_group
+    if not group:
+        return set()
+    found = funding.committed_of_groups({group}, account=account, months=months)
+    return {month for (_, month), programmes in found.items() if grant.programme_id not in programmes}
 
 
 def _there(grant: Grant, account: Account, source: str, wanted: Mapping[str, int]) -> tuple[Commitment, ...]:

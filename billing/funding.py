@@ -5,7 +5,7 @@
 same funding. `lock` and `redeem` stand in the transaction that issues (billing.invoicing).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -256,6 +256,24 @@ def _offered(
     return tuple(made)
 
 
+def committed_of_groups(
+    groups: Collection[str], *, account: Account, months: Collection[str]
+) -> dict[tuple[str, str], set[int]]:
+    """By stacking group and month, the programmes of which something is committed for the account. The invoice has one of a
+    group, and pays what was promised: so of a group only what has promised already promises and commits more. One query.
+    """
+    rows = Commitment.objects.filter(
+        account=account,
+        month__in=months,
+        state=Commitment.State.OPEN,
+        grant__in=Grant.objects.filter(PAYING, programme__stacking_group__in=groups),
+    )
+    found: dict[tuple[str, str], set[int]] = {}
+    for group, month, programme_id in rows.values_list("grant__programme__stacking_group", "month", "grant__programme"):
+        found.setdefault((group, month), set()).add(programme_id)
+    return found
+
+
 def offer_of(
     grant: Grant,
     programme: Programme,
@@ -284,6 +302,7 @@ def offer_of(
         invoice_left=invoice_minor,
         firm_left=firm_minor,
         budget_left=budget_minor,
+        has_promised=committed_minor > 0,
     )
     return Offered(
         offer=offer,

@@ -5,7 +5,7 @@ now of the invoice's cap, the firm's caps and the budget, beside all that is com
 the programme pays in the end is decided by the month's invoice.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +62,9 @@ class Promising:
         capped = [grant.pk for grant in asked.values() if grant.programme.cap_invoice_minor is not None]
         self._of_invoices = _committed(capped, account, months) if capped and account is not None else {}
         groups = {grant.programme.stacking_group for grant in asked.values()} - {""}
-        self._paying = _paying(groups, account, months) if groups and account is not None else {}
+        self._paying: dict[tuple[str, str], set[int]] = {}
+        if groups and account is not None:
+            self._paying = funding.committed_of_groups(groups, account=account, months=months)
         self._barred: dict[tuple[int, str], frozenset[int]] = {}
 
     def offers(self, month: str) -> tuple[Offered, ...]:
@@ -143,17 +145,3 @@ def _committed(grants: Sequence[int], account: Account, months: Sequence[str]) -
     rows = Commitment.objects.filter(grant__in=grants, account=account, month__in=months, state=Commitment.State.OPEN)
     sums = rows.order_by().values_list("grant", "month").annotate(Sum("amount_minor"))
     return {(grant_id, month): amount_minor for grant_id, month, amount_minor in sums}
-
-
-def _paying(groups: Collection[str], account: Account, months: Sequence[str]) -> dict[tuple[str, str], set[int]]:
-    """By group and month the programmes of which something is committed for the account: the invoice has one of a group."""
-    rows = Commitment.objects.filter(
-        account=account,
-        month__in=months,
-        state=Commitment.State.OPEN,
-        grant__in=Grant.objects.filter(funding.PAYING, programme__stacking_group__in=groups),
-    )
-    found: dict[tuple[str, str], set[int]] = {}
-    for group, month, programme_id in rows.values_list("grant__programme__stacking_group", "month", "grant__programme"):
-        found.setdefault((group, month), set()).add(programme_id)
-    return found

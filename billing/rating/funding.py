@@ -1,7 +1,8 @@
 """Which programme pays how much of a bill: percent or amount, then caps, then budget, then shared out to the lines.
 
 1. Programmes go by priority (the least first), then by code. Those of one group exclude each other: the first by
-   priority that pays anything does; of several with one priority the one that pays most.
+   priority that pays anything does; of several with one priority the one that pays most. One that has promised of the
+   invoice before goes before those of its group that have not, so that what was promised is what is paid.
 2. A programme looks at what is left to pay of its eligible lines. By percent it wants that part of their sum, half up.
    By an amount per unit it wants, of each line in that unit, the amount times the quantity, at most what is left of it;
    the sum half up.
@@ -54,6 +55,7 @@ class Offer:
     invoice_left: int | None
     firm_left: int | None
     budget_left: int
+    has_promised: bool = False
 
     def takes(self, line: Priced) -> bool:
         return (
@@ -99,8 +101,11 @@ def shares(lines: Sequence[Priced], offers: Sequence[Offer], exponent: int) -> t
 
 
 def _chosen(group: Sequence[Offer], asked: Sequence[Share]) -> int | None:
-    """The place of the first by priority that pays anything, the most of one priority; the first where all is equal."""
-    for _, places in groupby(range(len(group)), key=lambda place: group[place].priority):
+    """The place of the first by priority that pays anything, the most of one priority; the first where all is equal. Those
+    that have promised come first.
+    """
+    order = sorted(range(len(group)), key=lambda place: not group[place].has_promised)  # which keeps the priorities
+    for _, places in groupby(order, key=lambda place: (group[place].has_promised, group[place].priority)):
         best = max(places, key=lambda place: asked[place].share_minor)  # max keeps the first of equals
         if asked[best].share_minor:
             return best

@@ -5,11 +5,13 @@ from decimal import Decimal
 import pytest
 
 from billing import programmes
+from billing.models import ProgrammeShare
 from marketplace import reservations
 from marketplace.reservations import shares
+from tests.billing import programmes_world
 from tests.marketplace.booking import AT, HOUR, START, make_market
 from tests.marketplace.granting import JUNE, open_ones, programme
-from tests.marketplace.test_reservations_shares import told
+from tests.marketplace.test_reservations_shares import after_month, told
 
 
 @pytest.fixture
@@ -43,6 +45,51 @@ def test_where_one_of_a_group_has_promised_of_the_month_no_other_promises(on_sal
     assert told(on_sale.quote(start_at=JUNE + 20 * HOUR, end_at=JUNE + 30 * HOUR)) == [
         ("second", "2020-06", 40_000, "")
     ]
+
+
+def of_one_group(market):
+    """Two quotes of one group's programmes, made before anything is held: 30 % of the first, 50 % of the second of 800.00."""
+    group = {"stacking_group": "city"}
+    first = programme(market, "first", priority=1, **group)
+    second = programme(market, "second", priority=2, percent=Decimal(50), **group)
+    programmes.pause(programme=first, reason="for a day", at=AT, actor="test")
+    of_second = market.quote(start_at=START + 20 * HOUR, end_at=START + 30 * HOUR)
+    programmes.open_(programme=first, at=AT, actor="test")
+    of_first = market.quote()
+    assert told(of_second) == [("second", "2020-05", 40_000, "")]
+    assert told(of_first) == [("first", "2020-05", 24_000, ""), ("second", "2020-05", 0, "stacking")]
+    return {"first": (first, of_first), "second": (second, of_second)}
+
+
+@pytest.mark.parametrize(("one", "other", "left_minor"), [("first", "second", 24_000), ("second", "first", 40_000)])
+def test_of_two_quotes_of_one_group_only_the_one_that_is_held_first_commits(on_sale, one, other, left_minor):
+    """The other is refused with what the one that has promised would pay of it, and a new quote has that."""
+    made = of_one_group(on_sale)
+    reservations.hold(quote=made[one][1], at=AT, actor="user:1")
+    with pytest.raises(shares.ShareChangedError) as refused:
+        reservations.hold(quote=made[other][1], at=AT, actor="user:1")
+    assert (refused.value.left_minor, refused.value.payable_minor) == (left_minor, 84_800 - left_minor)
+    assert programmes_world.counts(made[other][0])[1] == 0
+    again = made[other][1]
+    quote = on_sale.quote(start_at=again.start_at, end_at=again.end_at)
+    assert told(quote) == [(one, "2020-05", left_minor, "")]
+    reservations.hold(quote=quote, at=AT, actor="user:1")
+    assert [programmes_world.counts(made[name][0])[1] for name in (one, other)] == [2 * left_minor, 0]
+    programmes_world.check_ties()
+
+
+def test_the_invoice_is_paid_by_the_one_of_the_group_that_has_promised(on_sale):
+    """The second, though the first goes before it and has all of its budget left."""
+    made = of_one_group(on_sale)
+    row = reservations.confirm(
+        reservation=reservations.hold(quote=made["second"][1], at=AT, actor="user:1"), at=AT, actor="user:1"
+    )
+    reservations.start(reservation=row, at=row.start_at, actor="task")
+    after_month(on_sale)
+    paid = {share.programme.code: (share.share_minor, share.limited_by) for share in ProgrammeShare.objects.all()}
+    assert paid == {"first": (0, "stacking"), "second": (8_000, "")}
+    assert [programmes_world.counts(made[name][0])[1:] for name in made] == [(0, 0), (0, 8_000)]
+    programmes_world.check_ties()
 
 
 def test_what_is_given_back_of_a_month_in_which_nothing_was_charged_is_nothing(on_sale):

@@ -13,6 +13,7 @@ from marketplace.reservations import shares
 from tests.billing import programmes_world
 from tests.marketplace.booking import AT, HOUR, make_market, taken
 from tests.marketplace.granting import JUNE, programme
+from tests.marketplace.test_reservations_shares_limits import of_one_group
 
 
 @pytest.fixture
@@ -33,6 +34,24 @@ def test_of_two_buyers_who_race_for_the_last_of_a_budget_one_has_it_and_the_othe
     assert Reservation.objects.get() == held
     assert taken(market.pool) == [8] * 10
     assert programmes_world.counts(made) == (30_000, 24_000, 0)
+    programmes_world.check_ties()
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_of_two_holds_at_once_of_one_groups_programmes_one_commits_and_the_other_is_told(fresh_database, is_turned):
+    market = make_market()
+    made = of_one_group(market)
+    quotes = [quote for _, quote in made.values()]
+    results = fresh_database.at_once(
+        *[partial(reservations.hold, quote=each, at=AT, actor="user:1") for each in quotes[:: -1 if is_turned else 1]]
+    )
+    [held] = [each for each in results if isinstance(each, Reservation)]
+    [refused] = [each for each in results if isinstance(each, shares.ShareChangedError)]
+    promised = {quote.pk: (name, quote.subsidy_minor) for name, (_, quote) in made.items()}
+    name, share_minor = promised[held.quote_id]
+    assert refused.left_minor == share_minor
+    committed = {each: programmes_world.counts(of_one)[1] for each, (of_one, _) in made.items()}
+    assert committed == {"first": 0, "second": 0} | {name: share_minor}
     programmes_world.check_ties()
 
 
