@@ -75,6 +75,20 @@ def whole(*, contract: Contract, read: Reader, at: datetime) -> tuple[Contract, 
     return together, list(supplied.contracts), read_all
 
 
+def contracts(*, contract: Contract, start_at: datetime, end_at: datetime) -> list[Contract]:
+    """Whose readings a line of [start_at, end_at) under `contract` counts, by the bytes of their numbers. Its own alone, but of
+    reservations: those are rated together, and their line stands under the first. One query.
+    """
+    stretch = stretch_of(contract, start_at)
+    together = [contract] if stretch is None else [booking.contract for booking in stretch.bookings]
+    found = {
+        each.number: each
+        for each in (contract, *together)
+        if each.start_at < end_at and (each.end_at is None or start_at < each.end_at)
+    }
+    return [found[number] for number in sorted(found, key=str.encode)]
+
+
 def energy(*, line: Line, source: Source, period: Period) -> list[Part]:
     """The readings of an energy line that count for it, in time order."""
     tier: Mapping[str, Any] = line.explanation.get("tier") or {}

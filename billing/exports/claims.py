@@ -5,8 +5,9 @@
 | `claim.csv`, `claim.xlsx` | a row for each line of an invoice that is claimed |
 | `invoices/NUMBER/invoice.LANGUAGE.pdf` | the document, in the language of its account |
 | `invoices/NUMBER/snapshot.json` | its snapshot, whose SHA-256 is that of the invoice |
-| `invoices/NUMBER/contracts.json` | the contracts of the claimed lines |
-| `invoices/NUMBER/meters.json` | of each claimed line by the meter, the digest of its contract's readings (billing.digests) |
+| `invoices/NUMBER/contracts.json` | the contracts of the claimed lines, and those whose readings they count |
+| `invoices/NUMBER/meters.json` | of each claimed line by the meter, the digest of the readings that it counts (billing.digests), \
+of all its contracts together and of each |
 | `invoices/NUMBER/ledger.json` | what the ledger knows: the postings of the receivable, and of what the funder owes |
 | `ledger.json` | what the ledger knows of the claim itself |
 | `manifest.json` | the claim and its state, rows, control totals by currency, the SHA-256 of each of the other files |
@@ -16,7 +17,7 @@ The same rows give the same bytes: names in order and the manifest last, no comp
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from itertools import groupby
@@ -26,11 +27,11 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import xlsxwriter  # type: ignore[import-untyped]  # no stubs
 
-from billing import digests
+from billing import digests, evidence
 from billing.documents.fonts import GlyphMissingError
 from billing.documents.invoice import render_invoice
 from billing.exports.tables import BOM, Cell, Formats, csv_row, major, sheet, xlsx_row
-from billing.models import Claim, ClaimLine, Clawback, Contract, Invoice, Meter, Posting, Programme
+from billing.models import Claim, ClaimLine, Clawback, Contract, Invoice, InvoiceLine, Meter, Posting, Programme
 
 if TYPE_CHECKING:
     from billing.documents.labels import Language
@@ -66,6 +67,7 @@ COLUMNS: Final = {
     "claimed": 16,
     "paid": 16,
 }
+METERED: Final = ("energy", "demand")
 _KNOWN = ("receivable", "subsidy_receivable", "subsidy_income", "bank_clearing")
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP file can have
 Files = Iterator[tuple[str, bytes]]
@@ -171,14 +173,15 @@ def _of_invoice(rows: Sequence[ClaimLine], unprinted: list[str]) -> Files:
     """In the order of their names."""
     invoice = rows[0].redemption.line.invoice
     snapshot, language = invoice.snapshot or "", cast("Language", invoice.account.language)
-    contracts = {row.redemption.line.contract.number: row.redemption.line.contract for row in rows}
+    rated = {row.pk: _rated_from(row.redemption.line) for row in rows}
+    contracts = {each.number: each for row in rows for each in (*rated[row.pk], row.redemption.line.contract)}
     yield "contracts.json", _json([_contract(contract) for _, contract in sorted(contracts.items())])
     try:
         yield f"invoice.{language}.pdf", render_invoice(snapshot=snapshot, language=language)
     except GlyphMissingError as error:
         unprinted.append(f"{invoice.number}: “{error.value}” has a character that the font lacks")
     yield "ledger.json", _json(_journals(rows[0].claim.programme, sources=_sources(invoice), invoice=invoice))
-    yield "meters.json", _json(list(_meters(rows)))
+    yield "meters.json", _json(list(_meters(rows, rated)))
     yield "snapshot.json", snapshot.encode()
 
 
@@ -201,15 +204,23 @@ def _party(party: Any) -> dict[str, str]:
     return {"name": party.legal_name, "credit_code": party.credit_code}
 
 
-def _meters(rows: Sequence[ClaimLine]) -> Iterator[dict[str, Any]]:
-    """Of each line of which readings were counted: the digest of its contract's readings from its start to its end."""
+def _rated_from(line: InvoiceLine) -> list[Contract]:
+    """The contracts whose readings the line counts; none of a line that no meter measured."""
+    if line.kind not in METERED:
+        return []
+    return evidence.contracts(contract=line.contract, start_at=line.start_at, end_at=line.end_at)
+
+
+def _meters(rows: Sequence[ClaimLine], rated: Mapping[int, Sequence[Contract]]) -> Iterator[dict[str, Any]]:
+    """Of each line of which readings were counted: the digest of all of them in its time, and of those of each contract."""
     for row in rows:
         line = row.redemption.line
-        code = line.explanation.get("meter") if line.kind in ("energy", "demand") else None
+        code = line.explanation.get("meter") if line.kind in METERED else None
         meter = Meter.objects.filter(code=code).first() if code else None
         if meter is None:
             continue
-        found = list(digests.readings(contract=line.contract, meter=meter, start_at=line.start_at, end_at=line.end_at))
+        each = [_read(line, contract, meter) for contract in rated[row.pk]]
+        found = [reading for _, readings in each for reading in readings]
         yield {
             "line_position": line.position,
             "contract": line.contract.number,
@@ -218,7 +229,23 @@ def _meters(rows: Sequence[ClaimLine]) -> Iterator[dict[str, Any]]:
             "end": line.end_at.astimezone(UTC).isoformat(),
             "readings": len(found),
             "sha256": digests.of_readings(found),
+            "contracts": [told for told, _ in each],
         }
+
+
+def _read(line: InvoiceLine, contract: Contract, meter: Meter) -> tuple[dict[str, Any], list[digests.Row]]:
+    """What is told of a contract's readings, which count in its own time alone, and they themselves."""
+    start_at = max(line.start_at, contract.start_at)
+    end_at = line.end_at if contract.end_at is None else min(line.end_at, contract.end_at)
+    found = list(digests.readings(contract=contract, meter=meter, start_at=start_at, end_at=end_at))
+    told = {
+        "contract": contract.number,
+        "start": start_at.astimezone(UTC).isoformat(),
+        "end": end_at.astimezone(UTC).isoformat(),
+        "readings": len(found),
+        "sha256": digests.of_readings(found),
+    }
+    return told, found
 
 
 def _sources(invoice: Invoice) -> list[str]:

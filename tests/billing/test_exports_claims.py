@@ -13,8 +13,8 @@ from pypdf import PdfReader
 
 from billing import claims, clawbacks, digests, invoicing, parties
 from billing.exports import claims as exports
-from billing.models import Claim, Meter, Programme
-from tests.billing import programmes_world, world
+from billing.models import Claim, Contract, Meter, Programme
+from tests.billing import bookings, programmes_world, world
 
 pytestmark = pytest.mark.django_db
 AT = world.JUNE
@@ -147,11 +147,9 @@ def test_each_invoice_comes_with_what_proves_it(issuer):
     readings = list(
         digests.readings(contract=contract, meter=Meter.objects.get(), start_at=line.start_at, end_at=line.end_at)
     )
-    assert (metered["meter"], metered["readings"], metered["sha256"]) == (
-        "gpu_hours",
-        100,
-        digests.of_readings(readings),
-    )
+    digest = digests.of_readings(readings)
+    assert (metered["meter"], metered["readings"], metered["sha256"]) == ("gpu_hours", 100, digest)
+    assert [(each["contract"], each["sha256"]) for each in metered["contracts"]] == [("C-B00", digest)]
     ledger = read(archive, f"{folder}/ledger.json")
     assert ledger["said"].startswith("No payment is recorded here yet.")
     [journal] = ledger["journals"]
@@ -159,6 +157,43 @@ def test_each_invoice_comes_with_what_proves_it(issuer):
         ("receivable", "B00", 86_667 + 5_200 - 26_000),
         ("subsidy_receivable", world.credit_code(50), 26_000),
     ]
+
+
+def test_a_line_of_several_contracts_has_the_digest_of_them_all_and_of_each(issuer):
+    """Bookings that touch are one line under the first; readings count in their own contract's time."""
+    account = world.account(issuer, "B")
+    version = world.publish(world.energy("8.00"))
+    for first, last in ((0, 2), (4, 6), (2, 4), (100, 101)):  # the third joins the first two; the last stands alone
+        bookings.book(account, version, first, last)
+    for contract in Contract.objects.all():
+        count = (contract.end_at - contract.start_at) // world.INTERVAL
+        world.read(contract, *[900 + contract.pk] * count, start_at=contract.start_at)
+    programme = programmes_world.programme(issuer)
+    programmes_world.grant(programme, account)
+    invoicing.issue(account=account, period=world.may(issuer), at=AT, actor="test")
+    months = {"from_month": "2020-05", "until_month": "2020-05"}
+    archive = opened(packed(claims.claim(programme=programme, key="k", **months, at=AT, actor="x"))[0])
+    told, alone = read(archive, "invoices/LG-2020-000001/meters.json")
+    made, meter = {each.number: each for each in Contract.objects.all()}, Meter.objects.get()
+
+    def rows(*numbers):
+        for number in numbers:
+            span = {"start_at": made[number].start_at, "end_at": made[number].end_at}
+            yield from digests.readings(contract=made[number], meter=meter, **span)
+
+    assert (told["contract"], told["readings"]) == ("R-B-1", 24)
+    assert told["sha256"] == digests.of_readings(rows("R-B-1", "R-B-2"))
+    assert [(each["contract"], each["sha256"]) for each in told["contracts"]] == [
+        (number, digests.of_readings(rows(number))) for number in ("R-B-1", "R-B-2")
+    ]
+    assert sum(each["readings"] for each in told["contracts"]) == 24
+    assert (alone["contract"], alone["readings"], [each["contract"] for each in alone["contracts"]]) == (
+        "R-B-3",
+        4,
+        ["R-B-3"],
+    )
+    listed = read(archive, "invoices/LG-2020-000001/contracts.json")
+    assert [each["number"] for each in listed] == ["R-B-1", "R-B-2", "R-B-3"]
 
 
 def test_what_was_clawed_back_stands_in_the_ledger_and_in_the_rows(issuer):
