@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from billing.documents import figures, labels
 from billing.models import PartyFact, Programme
 from billing.rating import tariff
+from marketplace.names import language
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from django.utils.functional import _StrPromise
-
-    from billing.documents.labels import Language
 
 KINDS = (*tariff.KINDS, "one_off")
 """Of charges that a programme may pay for."""
@@ -40,14 +39,6 @@ MISSING: dict[str, _StrPromise] = {
     "budget": _("a budget that holds each month"),
 }
 """By what `billing.programmes.missing` tells."""
-
-
-def language() -> Language:
-    return "zh-hans" if get_language() == "zh-hans" else "en"
-
-
-def name(programme: Programme) -> str:
-    return programme.name if language() == "zh-hans" else programme.name_en or programme.name
 
 
 def said(kind: str, value: str) -> Any:

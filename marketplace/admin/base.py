@@ -12,15 +12,15 @@ from django.contrib.admin.utils import flatten, get_fields_from_path
 from django.db.models import BigIntegerField, Case, CharField, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce, NullIf, Substr
 from django.http import Http404
-from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action as unfold_action  # type: ignore[import-untyped]
 
 from billing.documents import figures, labels
-from marketplace import access
+from marketplace import access, actors
 from marketplace.admin.page import field_named
 from marketplace.admin.site import providers
 from marketplace.models import User
+from marketplace.names import language
 from marketplace.permissions import Permission
 from marketplace.refusals import for_people
 
@@ -94,7 +94,7 @@ class Labelled(tuple[str, Any]):
 
 def word(family: str, code: str) -> str:
     """The word that documents print for a code of a family (kind, tou, unit), in the language of the page."""
-    return labels.name(family, code, "zh-hans" if get_language() == "zh-hans" else "en")
+    return labels.name(family, code, language())
 
 
 def actor(request: HttpRequest) -> str:
@@ -153,31 +153,35 @@ class _List(_ChangeList):
             self.full_result_count = self.result_count
 
 
+def _said(field: str, row: Any) -> str:
+    """Whom the reader may know by name; else what they are. Of a row that _with_names() asked for."""
+    name: str | None = getattr(row, f"{field}_name")
+    return name or actors.words(getattr(row, field))
+
+
 class _Told:
-    """Who did what a row says, by name, where it has an `actor`: the field `who`, without a query of its own."""
+    """Who did what a row says, by name, in each field of the model that holds an actor, without a query of its own; `who` is
+    the field `actor` under a shorter title.
+    """
 
     model: Any
 
     @column(_("by"), order="actor")
     def who(self, row: Any) -> str:
-        """Whom the reader may know by name; else staff. A key or a job by what it is called."""
-        name: str | None = row.who_name
-        return name or (gettext("staff") if row.actor.startswith("user:") else row.actor)
+        return _said("actor", row)
+
+    def _actors(self) -> list[Any]:
+        return [field for field in self.model._meta.fields if field.name in actors.FIELDS]  # noqa: SLF001  - Django's name
 
     def _with_names(self, rows: QuerySet[Any], people: QuerySet[User]) -> QuerySet[Any]:
-        if not any(field.name == "actor" for field in self.model._meta.fields):  # noqa: SLF001  - Django's name for it
-            return rows
-        is_user = Q(actor__regex=r"^user:[0-9]{1,18}$")
-        named = (
-            people.filter(pk=OuterRef("who_id"))
-            .order_by()
-            .annotate(called=Coalesce(NullIf("name", Value("")), "email", output_field=CharField()))
-        )
-        told: QuerySet[Any] = rows.annotate(
-            who_id=Case(When(is_user, then=Cast(Substr("actor", 6), BigIntegerField()))),
-            who_name=Subquery(named.values("called")[:1]),
-        )
-        return told
+        for field in self._actors():
+            is_user = Q(**{f"{field.name}__regex": actors.IS_USER})
+            user_id = Case(When(is_user, then=Cast(Substr(field.name, len(actors.USER) + 1), BigIntegerField())))
+            called = Coalesce(NullIf("name", Value("")), "email", output_field=CharField())
+            named = people.filter(pk=OuterRef(f"{field.name}_user")).order_by().annotate(called=called)
+            rows = rows.annotate(**{f"{field.name}_user": user_id})
+            rows = rows.annotate(**{f"{field.name}_name": Subquery(named.values("called")[:1])})
+        return rows
 
 
 class _Admin(_Told, _ModelAdmin):
@@ -192,6 +196,27 @@ class _Admin(_Told, _ModelAdmin):
     show_full_result_count = False
     show_facets = "NEVER"  # type: ignore[assignment]  # counts beside filters ask the database once for each
 
+    def __init__(self, model: type[Model], admin_site: Any) -> None:
+        super().__init__(model, admin_site)
+        for field in self._actors():
+            setattr(self, self._told(field.name), self._teller(field))
+
+    @staticmethod
+    def _told(name: str) -> str:
+        """What stands in the place of a field that holds an actor."""
+        return f"{name}_told" if name in actors.FIELDS else name
+
+    @staticmethod
+    def _teller(field: Any) -> Any:
+        @column(field.verbose_name, order=field.name)
+        def told(row: Any) -> str:
+            return _said(field.name, row)
+
+        return told
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return [self._told(each) if isinstance(each, str) else each for each in super().get_list_display(request)]
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return _List
 
@@ -201,7 +226,11 @@ class _Admin(_Told, _ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None and self.add_form is not None:
             return list(self.add_form.base_fields)
-        return super().get_fields(request, obj)
+        shown = [
+            self._told(each) if isinstance(each, str) else tuple(map(self._told, each))
+            for each in super().get_fields(request, obj)
+        ]
+        return list(dict.fromkeys(shown))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
         if obj is None and self.add_form is not None:
@@ -219,7 +248,8 @@ class _Admin(_Told, _ModelAdmin):
         return found
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [*super().get_readonly_fields(request, obj), *({"who"} & set(flatten(self.fields or ())))]
+        told = [self._told(field.name) for field in self._actors()]
+        return [*super().get_readonly_fields(request, obj), *told, *({"who"} & set(flatten(self.fields or ())))]
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return [] if obj is None else super().get_inlines(request, obj)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -16,11 +16,12 @@ from billing import claims
 from billing.documents.figures import major
 from billing.models import Claim, ClaimLine, Party
 from billing.rating.money import exponent
-from marketplace import programme_terms as terms
 from marketplace.admin.base import Labelled, StaffAdmin, StaffInline, VerbForm, actor, button, column, money
-from marketplace.admin.page import asked, confirmed, link, long_text_field, text_field
+from marketplace.admin.page import link, long_text_field, text_field
 from marketplace.admin.programme_forms import minor
 from marketplace.admin.site import staff
+from marketplace.admin.steps import Steps, sent
+from marketplace.names import named
 from marketplace.web.downloads import packed
 
 if TYPE_CHECKING:
@@ -141,8 +142,9 @@ class SettleForm(forms.Form):
 
 
 @admin.register(Claim, site=staff)
-class ClaimAdmin(StaffAdmin):
+class ClaimAdmin(Steps, StaffAdmin):
     add_form = ClaimForm
+    refusals = (claims.InvalidClaimError, claims.ClaimDiffersError, claims.ClaimStateError)
     list_display = ("key", "programme", "claimant", "status", "amount", "paid", "made_at", "pack")
     list_select_related = ("programme", "claimant")
     list_filter = ("state", ("programme", admin.RelatedOnlyFieldListFilter))
@@ -178,58 +180,33 @@ class ClaimAdmin(StaffAdmin):
     def pack(self, claim: Claim) -> str:
         return link(staff.address("claim_pack", claim.pk), "ZIP")
 
+    def called(self, row: Claim) -> str:
+        return f"{named(row.programme)} · {row.key}"
+
     @button(_("Submit"), path="submit", icon="send")
     def submit(self, request: HttpRequest, object_id: str) -> HttpResponse:
         claim: Claim = self.row(request, object_id)
-
-        def act() -> None:
-            claims.submit(claim=claim, at=timezone.now(), actor=actor(request))
-            self._done(request, claim)
-
-        return confirmed(
+        return self.confirm(
             request,
-            title=_title(claim, gettext("Submit")),
+            claim,
+            _("Submit"),
+            lambda: claims.submit(claim=claim, at=timezone.now(), actor=actor(request)),
+            states=(State.DRAFT,),
             question=_("It is handed in to the funder. Its lines stay as they are."),
-            answer=_("Submit"),
-            back=staff.address("billing_claim_change", claim.pk),
-            act=act,
-            obstacle=_not_in(claim, State.DRAFT),
         )
 
     @button(_("Settle"), path="settle", icon="price_check")
     def settle(self, request: HttpRequest, object_id: str) -> HttpResponse:
         claim: Claim = self.row(request, object_id)
-
-        def act(facts: dict[str, Any]) -> None:
-            claims.settle_claim(claim=claim, **facts, at=timezone.now(), actor=actor(request))
-            self._done(request, claim)
-
-        return asked(
+        return self.ask(
             request,
-            title=_title(claim, gettext("Settle")),
-            form=SettleForm(request.POST if request.method == "POST" else None, claim=claim),
-            answer=_("Settle"),
-            back=staff.address("billing_claim_change", claim.pk),
-            act=act,
-            refusals=(claims.InvalidClaimError, claims.ClaimDiffersError, claims.ClaimStateError),
+            claim,
+            _("Settle"),
+            lambda facts: claims.settle_claim(claim=claim, **facts, at=timezone.now(), actor=actor(request)),
+            states=(State.SUBMITTED,),
+            form=SettleForm(sent(request), claim=claim),
             intro=_("What the funder paid. What is not paid is owed still, and may be claimed again."),
-            obstacle=_not_in(claim, State.SUBMITTED),
         )
-
-    def _done(self, request: HttpRequest, claim: Claim) -> None:
-        self.log_change(request, claim, claim.state)
-        told = {"claim": claim.key, "state": claim.get_state_display()}
-        messages.success(request, gettext("Claim %(claim)s is “%(state)s”.") % told)
-
-
-def _title(claim: Claim, what: str) -> str:
-    return f"{terms.name(claim.programme)} · {claim.key}: {what}"
-
-
-def _not_in(claim: Claim, state: str) -> str:
-    if claim.state == state:
-        return ""
-    return gettext("This can't be done: the claim is “%(state)s”.") % {"state": claim.get_state_display()}
 
 
 @staff.page("programmes/claims/<int:claim_id>/pack/", "claim_pack")

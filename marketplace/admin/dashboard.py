@@ -11,7 +11,7 @@ from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 from django.utils.dateparse import parse_date
-from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from billing.documents import figures
@@ -20,6 +20,7 @@ from marketplace.admin.base import money, word
 from marketplace.admin.site import staff
 from marketplace.admin.usage import instants_of, newest_reading_at
 from marketplace.models import Job, MeterSilence, Offering
+from marketplace.names import named
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -92,7 +93,7 @@ def _instants(first: date, after: date) -> tuple[datetime, datetime]:
 def _used(usage: dict[Meter, dict[date, int]]) -> list[dict[str, Any]]:
     return [
         {
-            "title": meter.name if get_language() == "zh-hans" else meter.name_en or meter.name,
+            "title": named(meter),
             "value": figures.number(sum(days.values()) // meter.base_per_unit),
             "unit": word("unit", meter.unit),
             "address": staff.address("usage_readings", meter=meter.code, day=max(days).isoformat()),

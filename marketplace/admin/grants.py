@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Count
 from django.utils import timezone
 from django.utils.html import format_html_join
@@ -19,8 +19,10 @@ from billing.models import Grant, GrantEvidence, PartyFact, Programme, Programme
 from billing.rating import eligibility
 from marketplace import programme_terms as terms
 from marketplace.admin.base import Labelled, StaffAdmin, StaffInline, actor, button, column
-from marketplace.admin.page import Table, asked, date_field, link, long_text_field
+from marketplace.admin.page import Table, date_field, link, long_text_field
 from marketplace.admin.site import staff
+from marketplace.admin.steps import Steps, sent
+from marketplace.names import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,8 +90,17 @@ class ChangeInline(StaffInline):
         return str(Grant.State(change.state).label)
 
 
+REFUSALS = (
+    programmes.GrantStateError,
+    programmes.InvalidProgrammeError,
+    programmes.NotEligibleError,
+    programmes.ProgrammeStateError,
+)
+
+
 @admin.register(Grant, site=staff)
-class GrantAdmin(StaffAdmin):
+class GrantAdmin(Steps, StaffAdmin):
+    refusals = REFUSALS
     list_display = ("party", "programme", "status", "applied_at", "from_date", "until_date", "decided_at")
     list_select_related = ("party", "programme")
     list_filter = ("state", ("programme", admin.RelatedOnlyFieldListFilter))
@@ -125,113 +136,78 @@ class GrantAdmin(StaffAdmin):
             or "–"
         )
 
+    def called(self, row: Grant) -> str:
+        return f"{row.party.legal_name} · {named(row.programme)}"
+
     @button(_("Approve"), path="approve", icon="verified")
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return _approve(self, request, self.row(request, object_id))
+        grant: Grant = self.row(request, object_id)
+        programme = grant.programme
+
+        def act(facts: dict[str, Any]) -> None:
+            programmes.approve(grant=grant, **facts, at=timezone.now(), actor=actor(request))
+
+        window = {"from_date": programme.from_date, "until_date": programme.until_date}
+        return self.ask(
+            request,
+            grant,
+            _("Approve"),
+            act,
+            states=(Grant.State.APPLIED,),
+            form=ApproveForm(sent(request), initial=window),
+            intro=_("For use between these days it pays. The firm's facts are frozen as they are now."),
+            tables=about(grant),
+            obstacle=_obstacle(grant),
+        )
 
     @button(_("Reject"), path="reject", icon="block")
     def reject(self, request: HttpRequest, object_id: str) -> HttpResponse:
         question = _("The firm reads the reason, and may apply again.")
         told: dict[str, Any] = {"verb": programmes.reject, "what": _("Reject"), "states": (Grant.State.APPLIED,)}
-        return _decide(self, request, self.row(request, object_id), question=question, **told)
+        return self._decide(request, self.row(request, object_id), question=question, **told)
 
     @button(_("Suspend"), path="suspend", icon="pause_circle")
     def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
         question = _("Nothing more is paid for the firm until it is resumed.")
         told: dict[str, Any] = {"verb": programmes.suspend, "what": _("Suspend"), "states": (Grant.State.APPROVED,)}
-        return _decide(self, request, self.row(request, object_id), question=question, **told)
+        return self._decide(request, self.row(request, object_id), question=question, **told)
 
     @button(_("Resume"), path="resume", icon="play_circle")
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
         question = _("It is paid for the firm again.")
         told: dict[str, Any] = {"verb": programmes.resume, "what": _("Resume"), "states": (Grant.State.SUSPENDED,)}
-        return _decide(self, request, self.row(request, object_id), question=question, **told)
+        return self._decide(request, self.row(request, object_id), question=question, **told)
+
+    def _decide(
+        self,
+        request: HttpRequest,
+        grant: Grant,
+        *,
+        verb: Callable[..., None],
+        what: _StrPromise,
+        question: _StrPromise,
+        states: Sequence[str],
+    ) -> HttpResponse:
+        def act(facts: dict[str, Any]) -> None:
+            verb(grant=grant, reason=facts["reason"], at=timezone.now(), actor=actor(request))
+
+        form = WhyForm(sent(request))
+        told: dict[str, Any] = {"intro": question, "tables": about(grant)}
+        return self.ask(request, grant, what, act, states=states, form=form, **told)
 
 
-REFUSALS = (
-    programmes.GrantStateError,
-    programmes.InvalidProgrammeError,
-    programmes.NotEligibleError,
-    programmes.ProgrammeStateError,
-)
-
-
-def _title(grant: Grant, what: _StrPromise) -> str:
-    return f"{grant.party.legal_name} · {terms.name(grant.programme)}: {what}"
-
-
-def _not_in(grant: Grant, states: Sequence[str]) -> str:
-    if grant.state in states:
-        return ""
-    return gettext("This can't be done: the application is “%(state)s”.") % {"state": grant.get_state_display()}
-
-
-def _decide(
-    model_admin: GrantAdmin,
-    request: HttpRequest,
-    grant: Grant,
-    *,
-    verb: Callable[..., None],
-    what: _StrPromise,
-    question: _StrPromise,
-    states: Sequence[str],
-) -> HttpResponse:
-    def act(facts: dict[str, Any]) -> None:
-        verb(grant=grant, reason=facts["reason"], at=timezone.now(), actor=actor(request))
-        _done(model_admin, request, grant)
-
-    return asked(
-        request,
-        title=_title(grant, what),
-        form=WhyForm(request.POST if request.method == "POST" else None),
-        answer=what,
-        back=staff.address("billing_grant_change", grant.pk),
-        act=act,
-        refusals=REFUSALS,
-        intro=question,
-        tables=about(grant),
-        obstacle=_not_in(grant, states),
-    )
-
-
-def _approve(model_admin: GrantAdmin, request: HttpRequest, grant: Grant) -> HttpResponse:
+def _obstacle(grant: Grant) -> str:
+    """What stands in the way of approving it now; empty if nothing does."""
     programme = grant.programme
-    obstacle = _not_in(grant, (Grant.State.APPLIED,))
+    if programme.state != Programme.State.OPEN:
+        state = programme.get_state_display()
+        return gettext("This can't be done: the programme is “%(state)s”.") % {"state": state}
     rows = terms.judged(programme.eligibility, findings(grant))
-    if not obstacle and programme.state != Programme.State.OPEN:
-        obstacle = gettext("This can't be done: the programme is “%(state)s”.") % {
-            "state": programme.get_state_display()
-        }
     unmet = [f"{each['title']} ({STATES[each['state']]})" for each in rows if each["state"] != "met"]
-    if not obstacle and unmet:
-        said = gettext("Each rule must be met by a fact that staff have verified. These are not: %(rules)s")
-        obstacle = said % {"rules": gettext(", ").join(unmet)}
-
-    def act(facts: dict[str, Any]) -> None:
-        programmes.approve(grant=grant, **facts, at=timezone.now(), actor=actor(request))
-        _done(model_admin, request, grant)
-
-    return asked(
-        request,
-        title=_title(grant, _("Approve")),
-        form=ApproveForm(
-            request.POST if request.method == "POST" else None,
-            initial={"from_date": programme.from_date, "until_date": programme.until_date},
-        ),
-        answer=_("Approve"),
-        back=staff.address("billing_grant_change", grant.pk),
-        act=act,
-        refusals=REFUSALS,
-        intro=_("For use between these days it pays. The firm's facts are frozen as they are now."),
-        tables=about(grant),
-        obstacle=obstacle,
-    )
-
-
-def _done(model_admin: GrantAdmin, request: HttpRequest, grant: Grant) -> None:
-    model_admin.log_change(request, grant, grant.state)
-    state = {"firm": grant.party.legal_name, "state": grant.get_state_display()}
-    messages.success(request, gettext("%(firm)s: the application is “%(state)s”.") % state)
+    if not unmet:
+        return ""
+    said = gettext("Each rule must be met by a fact that staff have verified. These are not: %(rules)s")
+    return said % {"rules": gettext(", ").join(unmet)}
 
 
 def findings(grant: Grant) -> list[Finding]:
@@ -294,7 +270,7 @@ def applications(request: HttpRequest) -> HttpResponse:
         [
             [
                 grant.party.legal_name,
-                terms.name(grant.programme),
+                named(grant.programme),
                 f"{timezone.localtime(grant.applied_at):%Y-%m-%d %H:%M}",
                 f"{sum(each['is_met'] is True for each in grant.verdict)} / {len(grant.verdict)}",
                 grant.shown,

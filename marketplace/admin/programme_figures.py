@@ -20,6 +20,7 @@ from marketplace import programme_terms as terms
 from marketplace.admin.base import money
 from marketplace.admin.page import Table, link
 from marketplace.admin.site import staff
+from marketplace.names import named
 from marketplace.web import charts
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def figures(request: HttpRequest, programme_id: int) -> HttpResponse:
             "intro": _said(seen, programme.currency),
             "tables": [_months(months, levels, seen, programme.currency), *tables],
         }
-    title = f"{terms.name(programme)}: {gettext('Figures')}"
+    title = f"{named(programme)}: {gettext('Figures')}"
     return staff.show(request, "admin/programme_figures.html", title, context)
 
 

@@ -26,6 +26,7 @@ from billing.rating.money import exponent
 from marketplace import programme_terms as terms
 from marketplace.admin.base import VerbForm, actor
 from marketplace.admin.page import choice_field, date_field, long_text_field, text_field
+from marketplace.names import language
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -131,8 +132,8 @@ class TermsForm(forms.Form):
             CAPS, (_("cap a firm and month"), _("cap a firm and year"), _("cap an invoice")), strict=True
         ):
             self.fields[cap] = amount_field(label, self.currency)
-        language = terms.language()
-        self.fields["kinds"].choices = [(kind, labels.name("kind", kind, language)) for kind in terms.KINDS]  # type: ignore[attr-defined]
+        spoken = language()
+        self.fields["kinds"].choices = [(kind, labels.name("kind", kind, spoken)) for kind in terms.KINDS]  # type: ignore[attr-defined]
         for field, help_text in (
             ("funder", _("The unified social credit code of a legal person that is known.")),
             ("unit", _("Of a line, such as gpu_hour; with an amount per unit.")),

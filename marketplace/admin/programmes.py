@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -16,16 +16,14 @@ from billing.budgets import BudgetExceededError
 from billing.models import BudgetPeriod, Commitment, Grant, Programme, ProgrammeChange, ProgrammeRule
 from marketplace import programme_terms as terms
 from marketplace.admin.base import Labelled, StaffAdmin, StaffInline, actor, button, column, money
-from marketplace.admin.page import ReasonForm, asked, confirmed, link
+from marketplace.admin.page import link
 from marketplace.admin.programme_forms import BudgetForm, DraftForm, RuleForm, TermsForm, VatForm, minor
 from marketplace.admin.site import staff
+from marketplace.admin.steps import Steps, sent
+from marketplace.names import named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from django import forms
     from django.http import HttpRequest, HttpResponse
-    from django.utils.functional import _StrPromise
 
     from billing.outlook import Outlook
 
@@ -131,8 +129,9 @@ def _seen(programme: Any) -> Outlook | None:
 
 
 @admin.register(Programme, site=staff)
-class ProgrammeAdmin(_BudgetColumns, StaffAdmin):
+class ProgrammeAdmin(_BudgetColumns, Steps, StaffAdmin):
     add_form = DraftForm
+    refusals = (*REFUSALS, RefusedError)
     list_display = (
         *("code", "title", "status", "pays", "budget", "committed", "redeemed", "left", "exhausted", "firms"),
     )
@@ -177,9 +176,12 @@ class ProgrammeAdmin(_BudgetColumns, StaffAdmin):
         found.result_list = rows
         return found
 
+    def called(self, row: Programme) -> str:
+        return named(row)
+
     @column(_("name"), order="name")
     def title(self, programme: Programme) -> str:
-        return terms.name(programme)
+        return named(programme)
 
     @column(_("state"), order="state", label=TONES)
     def status(self, programme: Programme) -> Labelled:
@@ -221,22 +223,22 @@ class ProgrammeAdmin(_BudgetColumns, StaffAdmin):
     @button(_("Terms"), path="terms", icon="edit")
     def terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
         programme = self.row(request, object_id)
-        form = TermsForm(_sent(request), programme=programme)
+        form = TermsForm(sent(request), programme=programme)
         told: dict[str, Any] = {"intro": _("What is left empty is not known."), "answer": _("Save")}
         act = lambda _facts: programmes.amend(programme=programme, terms=form.terms())  # noqa: E731
-        return self._ask(request, programme, _("Terms"), form, act, states=(State.DRAFT,), **told)
+        return self.ask(request, programme, _("Terms"), act, form=form, states=(State.DRAFT,), **told)
 
     @button(_("Rule"), path="rule", icon="gavel")
     def rule(self, request: HttpRequest, object_id: str) -> HttpResponse:
         programme = self.row(request, object_id)
         told: dict[str, Any] = {"intro": _("Firms read it on the programme's page."), "answer": _("Save")}
         act = lambda facts: programmes.cite(programme=programme, **facts)  # noqa: E731
-        return self._ask(request, programme, _("Rule"), RuleForm(_sent(request)), act, states=(State.DRAFT,), **told)
+        return self.ask(request, programme, _("Rule"), act, form=RuleForm(sent(request)), states=(State.DRAFT,), **told)
 
     @button(_("Budget"), path="budget", icon="savings")
     def set_budget(self, request: HttpRequest, object_id: str) -> HttpResponse:
         programme = self.row(request, object_id)
-        form = BudgetForm(_sent(request), programme=programme)
+        form = BudgetForm(sent(request), programme=programme)
 
         def act(facts: dict[str, Any]) -> None:
             budget_minor = minor(facts.pop("budget"), programme.currency) or 0
@@ -248,39 +250,34 @@ class ProgrammeAdmin(_BudgetColumns, StaffAdmin):
                 raise RefusedError(gettext("The budget of that code is of other days, which stay.")) from refusal
 
         states = (State.DRAFT, State.OPEN, State.PAUSED)
-        return self._ask(request, programme, _("Budget"), form, act, states=states, answer=_("Save"))
+        return self.ask(request, programme, _("Budget"), act, form=form, states=states, answer=_("Save"))
 
     @button(_("Sign VAT treatment"), path="vat", icon="draw")
     def sign(self, request: HttpRequest, object_id: str) -> HttpResponse:
         programme = self.row(request, object_id)
-        form = VatForm(_sent(request), initial={"treatment": programme.vat_treatment})
+        form = VatForm(sent(request), initial={"treatment": programme.vat_treatment})
         told: dict[str, Any] = {"intro": _("You sign for finance how the funder's part is taxed."), "answer": _("Sign")}
 
         def act(facts: dict[str, Any]) -> None:
             programmes.sign_off_vat(programme=programme, **facts, at=timezone.now(), actor=actor(request))
 
-        return self._ask(request, programme, _("VAT treatment"), form, act, states=(State.DRAFT,), **told)
+        return self.ask(request, programme, _("VAT treatment"), act, form=form, states=(State.DRAFT,), **told)
 
     @button(_("Open the programme"), path="open", icon="play_circle")
     def open(self, request: HttpRequest, object_id: str) -> HttpResponse:
         programme = self.row(request, object_id)
-        obstacle = _not_in(programme, (State.DRAFT, State.PAUSED))
+        obstacle = ""
         missing = programmes.missing(programme=programme) if programme.state == State.DRAFT else {}
         if missing:
-            named = gettext(", ").join(str(terms.MISSING[each]) for each in missing)
-            obstacle = gettext("It can't open before this is known: %(missing)s.") % {"missing": named}
-
-        def act() -> None:
-            programmes.open_(programme=programme, at=timezone.now(), actor=actor(request))
-            self._done(request, programme)
-
-        return confirmed(
+            unknown = gettext(", ").join(str(terms.MISSING[each]) for each in missing)
+            obstacle = gettext("It can't open before this is known: %(missing)s.") % {"missing": unknown}
+        return self.confirm(
             request,
-            title=_title(programme, _("Open the programme")),
+            programme,
+            _("Open the programme"),
+            lambda: programmes.open_(programme=programme, at=timezone.now(), actor=actor(request)),
+            states=(State.DRAFT, State.PAUSED),
             question=_("Firms may apply, and bills are paid from now on. Its terms stay as they are."),
-            answer=_("Open the programme"),
-            back=staff.address("billing_programme_change", programme.pk),
-            act=act,
             obstacle=obstacle,
         )
 
@@ -294,8 +291,7 @@ class ProgrammeAdmin(_BudgetColumns, StaffAdmin):
         def act(facts: dict[str, Any]) -> None:
             programmes.pause(programme=programme, **facts, at=timezone.now(), actor=actor(request))
 
-        form = ReasonForm(_sent(request))
-        return self._ask(request, programme, _("Pause"), form, act, states=(State.OPEN,), answer=_("Pause"), **told)
+        return self.ask(request, programme, _("Pause"), act, states=(State.OPEN,), **told)
 
     @button(_("Close"), path="close", icon="cancel")
     def close(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -306,61 +302,12 @@ class ProgrammeAdmin(_BudgetColumns, StaffAdmin):
         def act(facts: dict[str, Any]) -> None:
             programmes.close(programme=programme, **facts, at=timezone.now(), actor=actor(request))
 
-        return self._ask(
+        return self.ask(
             request,
             programme,
             _("Close"),
-            ReasonForm(_sent(request)),
             act,
             states=(State.DRAFT, State.OPEN, State.PAUSED),
-            answer=_("Close"),
             intro=_("It pays nothing more of any bill, for good."),
             obstacle=obstacle,
         )
-
-    def _ask(
-        self,
-        request: HttpRequest,
-        programme: Programme,
-        what: _StrPromise,
-        form: forms.Form,
-        act: Callable[[dict[str, Any]], None],
-        *,
-        states: Sequence[str],
-        answer: _StrPromise,
-        intro: _StrPromise | str = "",
-        obstacle: str = "",
-    ) -> HttpResponse:
-        def done(facts: dict[str, Any]) -> None:
-            act(facts)
-            self._done(request, programme)
-
-        return asked(
-            request,
-            title=_title(programme, what),
-            form=form,
-            answer=answer,
-            back=staff.address("billing_programme_change", programme.pk),
-            act=done,
-            refusals=(*REFUSALS, RefusedError),
-            intro=intro,
-            obstacle=_not_in(programme, states) or obstacle,
-        )
-
-    def _done(self, request: HttpRequest, programme: Programme) -> None:
-        self.log_change(request, programme, request.path.rstrip("/").rpartition("/")[2])
-        messages.success(request, gettext("%(programme)s: it is done.") % {"programme": terms.name(programme)})
-
-
-def _sent(request: HttpRequest) -> Any:
-    return request.POST if request.method == "POST" else None
-
-
-def _title(programme: Programme, what: _StrPromise) -> str:
-    return f"{terms.name(programme)}: {what}"
-
-
-def _not_in(programme: Programme, states: Sequence[str]) -> str:
-    if programme.state in states:
-        return ""
-    return gettext("This can't be done: the programme is “%(state)s”.") % {"state": programme.get_state_display()}

@@ -5,21 +5,16 @@ from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from django.utils.translation import get_language
-
 from billing.documents import labels
-from billing.documents.labels import Language
 from billing.models import Meter
 from billing.rating.money import round_half_up
+from marketplace import names
 
+language = names.language
 NO_PERIOD = ""  # of readings before the tariff's first version
 _TONES = {"critical": "sharp", "sharp": "sharp", "peak": "peak", "flat": "flat", "valley": "valley", "deep": "deep"}
 _OTHER_TONES = ("valley", "peak", "flat", "deep", "sharp")
 _ORDER = ("critical", "sharp", "peak", "flat", "valley", "deep")
-
-
-def language() -> Language:
-    return "zh-hans" if get_language() == "zh-hans" else "en"
 
 
 def units(base: int | Fraction, meter: Meter, places: int = 2) -> str:
@@ -45,7 +40,7 @@ def demand_unit(meter: Meter) -> str:
 
 
 def meter_name(meter: Meter) -> str:
-    return meter.name if language() == "zh-hans" else meter.name_en or meter.name
+    return names.named(meter)
 
 
 def period_name(code: str) -> str:

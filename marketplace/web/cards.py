@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.documents import figures
 from marketplace.models.accelerator import PRECISIONS
+from marketplace.names import named
 from marketplace.web import amounts
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ FIGURES = {
     for precision in PRECISIONS
 }
 """An accelerator's figures in the order in which they are shown, with their units."""
-
-
-def named(row: Any) -> str:
-    """The row's name in the reader's language."""
-    name: str = row.name if amounts.language() == "zh-hans" else row.name_en or row.name
-    return name
 
 
 def described(row: Any) -> str:

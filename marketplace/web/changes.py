@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 from billing.documents import figures
 from marketplace import capacity, reservations
 from marketplace.models import Reservation
+from marketplace.names import named
 from marketplace.web import cards, history, prices, refusals, times
 from marketplace.web.booked import own, zone_of
 from marketplace.web.page import actor
@@ -236,7 +237,7 @@ def _about(row: Reservation) -> dict[str, Any]:
     zone = zone_of(row)
     return {
         "reservation": row,
-        "card": {"name": cards.named(row.offering), **cards.of_pool(row.pool)},
+        "card": {"name": named(row.offering), **cards.of_pool(row.pool)},
         "span": times.span(row.start_at, row.end_at, zone),
         "timezone": zone,
         "state": row.get_state_display(),

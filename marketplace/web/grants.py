@@ -20,6 +20,7 @@ from billing.documents import figures
 from billing.models import Claim, Commitment, FirmCap, Grant, Programme, ProgrammeShare, Redemption
 from marketplace import access
 from marketplace import programme_terms as terms
+from marketplace.names import named
 from marketplace.permissions import Permission
 from marketplace.web import page
 from marketplace.web.organization import current
@@ -68,7 +69,7 @@ def list_grants(request: HttpRequest) -> HttpResponse:
 def _row(grant: Grant, sums: dict[str, int] | None) -> dict[str, Any]:
     currency = grant.programme.currency
     words = {} if sums is None else {name: figures.money(amount, currency) for name, amount in sums.items()}
-    return {"grant": grant, "name": terms.name(grant.programme), "tone": TONES.get(grant.state, ""), **words}  # type: ignore[call-overload]
+    return {"grant": grant, "name": named(grant.programme), "tone": TONES.get(grant.state, ""), **words}  # type: ignore[call-overload]
 
 
 def _month(ours: Organization) -> str:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from marketplace import access
+from marketplace import access, actors
 from marketplace.models import Credential, Reservation
 from marketplace.provisioning import credentials
 from marketplace.web import cards, times
@@ -44,11 +44,7 @@ def standing(request: HttpRequest, row: Reservation) -> dict[str, Any] | None:
 
 def _who(request: HttpRequest, shown_to: str) -> str:
     """The name, if it is one of those whom the reader knows."""
-    digits = shown_to.removeprefix("user:")
-    if not digits.isdigit():
-        return ""
-    user = access.users_for(request.user).filter(pk=int(digits)).first()
-    return "" if user is None else user.get_full_name()
+    return actors.names([shown_to], people=access.users_for(request.user)).get(shown_to, "")
 
 
 @never_cache

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext
 
 from billing.documents import figures
-from marketplace import access
+from marketplace import access, actors
 from marketplace.models import ReservationChange
 from marketplace.web import times
 
@@ -31,7 +31,7 @@ _TONES = {Kind.STARTED: "good", Kind.COMPLETED: "good", Kind.FAILED: "bad", Kind
 def told(request: HttpRequest, row: Reservation, *, timezone: str, with_price: bool) -> list[dict[str, Any]]:
     """The changes, the latest first. Two queries. Amounts are told to those alone who see the price."""
     changes = list(row.changes.order_by("-id"))
-    people = {f"user:{user.pk}": user.get_full_name() for user in _people(request, changes)}
+    people = actors.names((change.actor for change in changes), people=access.users_for(request.user))
     return [
         {
             "title": change.get_kind_display(),
@@ -45,14 +45,6 @@ def told(request: HttpRequest, row: Reservation, *, timezone: str, with_price: b
         }
         for change in changes
     ]
-
-
-def _people(request: HttpRequest, changes: list[ReservationChange]) -> Any:
-    """Those of the actors whom the reader may know."""
-    ids = {
-        int(change.actor[5:]) for change in changes if change.actor.startswith("user:") and change.actor[5:].isdigit()
-    }
-    return access.users_for(request.user).filter(pk__in=ids) if ids else ()
 
 
 def _facts(change: ReservationChange, timezone: str) -> list[str]:

@@ -20,9 +20,9 @@ from billing.models import Account, BillingPeriod, Contract, Meter, Reading
 from billing.rating.period import Period
 from marketplace import access, consumption, forecast, month
 from marketplace.forecast import INTERVAL
+from marketplace.names import named
 from marketplace.permissions import Permission
 from marketplace.web import amounts, charts, page
-from marketplace.web.cards import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

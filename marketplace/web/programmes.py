@@ -19,6 +19,7 @@ from billing.models import Evidence, Grant, Programme, ProgrammeRule
 from billing.rating import eligibility
 from marketplace import access
 from marketplace import programme_terms as terms
+from marketplace.names import named
 from marketplace.permissions import Permission
 from marketplace.web import facts, page
 from marketplace.web.organization import current
@@ -121,7 +122,7 @@ def _card(programme: Programme, known: Sequence[eligibility.Fact], grant: Grant 
     findings = eligibility.check(programme.eligibility, known, on_date)
     return {
         "programme": programme,
-        "name": terms.name(programme),
+        "name": named(programme),
         "funder": programme.funder.legal_name if programme.funder else programme.funder_name,
         "share": terms.share(programme),
         "limits": terms.limits(programme),

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from billing.documents import figures
 from marketplace import reservations
 from marketplace.models import Incident, Reservation
+from marketplace.names import named
 from marketplace.web import cards, handover, history, page, prices, refusals, spending, times
 from marketplace.web.booked import AROUND, is_own, may_change, own, rows, sees_price, zone_of
 from marketplace.web.page import actor
@@ -81,8 +82,8 @@ def list_reservations(request: HttpRequest) -> HttpResponse:
 def _row(request: HttpRequest, row: Reservation, now: datetime) -> dict[str, Any]:
     return {
         "reservation": row,
-        "card": {"name": cards.named(row.offering), "model": cards.model(row.pool.accelerator)},
-        "site": cards.named(row.pool.site),
+        "card": {"name": named(row.offering), "model": cards.model(row.pool.accelerator)},
+        "site": named(row.pool.site),
         "span": times.span(row.start_at, row.end_at, zone_of(row)),
         "buyer": "" if is_own(request, row) and page.of(request).organization else row.organization.name,
         "price": figures.money(row.payable_minor, row.currency) if sees_price(request, row) else "",
@@ -148,7 +149,7 @@ def _shown(request: HttpRequest, row: Reservation, now: datetime) -> HttpRespons
     zone = zone_of(row)
     with_price = sees_price(request, row)
     context = {
-        "card": {"name": cards.named(row.offering), "code": row.offering.code, **cards.of_pool(row.pool)},
+        "card": {"name": named(row.offering), "code": row.offering.code, **cards.of_pool(row.pool)},
         "span": times.span(row.start_at, row.end_at, zone),
         "price": prices.money(row) if with_price else None,
         "project": row.project if is_own(request, row) else None,

@@ -16,10 +16,10 @@ from billing.models import Invoice, Programme
 from billing.rating.money import exponent
 from marketplace import access
 from marketplace.forecast import Readings
+from marketplace.names import named
 from marketplace.permissions import Permission
 from marketplace.savings import Savings, savings
 from marketplace.web import charts, page
-from marketplace.web.cards import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

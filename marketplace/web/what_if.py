@@ -23,9 +23,9 @@ from billing.rating.money import exponent
 from billing.supplies import versions_of
 from marketplace import access, consumption, month
 from marketplace.forecast import Readings
+from marketplace.names import named
 from marketplace.permissions import Permission
 from marketplace.web import amounts, charts, page
-from marketplace.web.cards import named
 from marketplace.web.overview import accounts_of, chosen
 
 if TYPE_CHECKING:

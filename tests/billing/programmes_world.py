@@ -33,7 +33,9 @@ def funder(number: int = 50):
     return world.party(number, f"资助方{number}")
 
 
-def programme(issuer: Issuer, code: str = "sme-30", *, budget_minor: int | None = PLENTY, **terms) -> Programme:
+def programme(
+    issuer: Issuer, code: str = "sme-30", *, budget_minor: int | None = PLENTY, signed_by="finance", **terms
+) -> Programme:
     """Open, a voucher of 30 % on all of 2020's use, unless told otherwise."""
     facts = {
         "mode": Programme.Mode.VOUCHER,
@@ -54,7 +56,7 @@ def programme(issuer: Issuer, code: str = "sme-30", *, budget_minor: int | None 
             until_date=max(YEAR[1], facts["until_date"]),
             budget_minor=budget_minor,
         )
-    programmes.sign_off_vat(programme=made, treatment=facts["vat_treatment"], at=world.MAY, actor="finance")
+    programmes.sign_off_vat(programme=made, treatment=facts["vat_treatment"], at=world.MAY, actor=signed_by)
     programmes.open_(programme=made, at=world.MAY, actor="test")
     return made
 

@@ -79,13 +79,13 @@ def test_it_is_approved_for_its_window_with_the_facts_frozen(staff, zoned, grant
     answer = staff.post(page(grant, "approve"), window)
     assert (answer["Location"], said(answer)) == (
         page(grant, "change"),
-        [f"{zoned.sun.account.party.legal_name}: the application is “approved”."],
+        [f"{zoned.sun.account.party.legal_name} · Compute vouchers: it is done. Its state is “approved”."],
     )
     grant.refresh_from_db()
     assert (grant.state, grant.from_date, grant.until_date) == ("approved", date(2020, 5, 1), date(2020, 6, 30))
     assert {each["kind"] for each in grant.facts} == set()  # as it applied with; the verdict is of the day of decision
     assert [each["is_met"] for each in grant.verdict] == [True, True, True]
-    assert LogEntry.objects.get().get_change_message() == "approved"
+    assert LogEntry.objects.get().get_change_message() == "approve"
     assert staff.post(page(grant, "approve"), window).status_code == 409
 
 

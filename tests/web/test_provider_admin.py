@@ -336,8 +336,8 @@ def test_a_provider_takes_back_what_it_submitted_and_the_history_says_who_of_its
     for actor in (f"user:{tenants.staff.pk}", f"user:{tenants.south.owner.pk}", "user:" + "9" * 18, "key:suanli_x"):
         offering.changes.create(from_state="draft", to_state="draft", at=AT, actor=actor)
     page = client.get(f"{address}change/").content.decode()
-    told = re.findall(r">\s*(Owner\.North|staff|key:suanli_x)\s*<", page)
-    assert told[-5:] == ["Owner.North", "key:suanli_x", "staff", "staff", "staff"]
+    told = re.findall(r">\s*(Owner\.North|staff|API key suanli_x)\s*<", page)
+    assert told[-5:] == ["Owner.North", "API key suanli_x", "staff", "staff", "staff"]
     assert tenants.staff.email not in page
     assert "South" not in page
 
