@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ class Site:
                 "Authorization": f"Bearer {self.token}",
             },
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)["counts"]
 
     def event(self, event_id, at, value="4", seconds=60) -> dict:
@@ -120,7 +119,7 @@ def serving(fresh_database, **environment):
             yield url
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(120)
 
 
 @pytest.fixture
@@ -132,12 +131,12 @@ def site(chromium, fresh_database):
 
 
 def _await(server, url):
-    until = time.monotonic() + 90
+    until = time.monotonic() + 180
     while server.poll() is None and time.monotonic() < until:
         try:
             with urllib.request.urlopen(f"{url}/sign-in/", timeout=30):
                 return
-        except urllib.error.URLError:
+        except OSError:  # not there yet, or busy starting
             time.sleep(0.1)
     pytest.fail(f"the server does not answer at {url}")
 
@@ -198,7 +197,7 @@ def open_page(chromium):
         context = chromium.new_context(
             locale=language, color_scheme=theme, viewport={"width": width, "height": 900}, **options
         )
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         complaints = []
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
@@ -212,12 +211,21 @@ def open_page(chromium):
     return opened
 
 
+def follow(page, link, *, to=None):
+    """Click what leads to another document, and wait until all of it is there: a click alone returns once the document
+    has begun, and what is counted or read then may be missing yet. `to` is what its address must be, then or soon after.
+    """
+    with page.expect_navigation():
+        link.click()
+    if to is not None:
+        page.wait_for_url(to)
+
+
 def sign_in(page, site):
     page.goto(f"{site.url}/sign-in/")
     page.locator("[name=username]").fill(site.email)
     page.locator("[name=password]").fill(PASSWORD)
-    page.locator("main button").click()
-    page.wait_for_url(f"{site.url}/month/")
+    follow(page, page.locator("main button"), to=f"{site.url}/month/")
 
 
 def violations(page):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pypdf import PdfReader
 
-from tests.e2e.conftest import sign_in, violations
+from tests.e2e.conftest import follow, sign_in, violations
 
 
 def pages(site):
@@ -54,13 +54,13 @@ def test_a_buyer_sees_the_month_grow_as_events_are_posted(site, open_page):
 def test_a_buyer_follows_a_line_of_an_invoice_to_its_events(site, open_page):
     with open_page() as page:
         sign_in(page, site)
-        page.get_by_role("link", name="Invoices", exact=True).click()
-        page.get_by_role("link", name=site.number).click()
-        page.get_by_role("link", name="Usage charge, peak, tier 1").click()
+        follow(page, page.get_by_role("link", name="Invoices", exact=True))
+        follow(page, page.get_by_role("link", name=site.number))
+        follow(page, page.get_by_role("link", name="Usage charge, peak, tier 1"))
         assert page.locator("h1").inner_text() == "Usage charge, peak, tier 1"
         day = f"{site.first_event_at + timedelta(hours=8):%Y-%m-%d}"
-        page.get_by_role("link", name=day).click()
-        page.get_by_role("link", name="Events 08:00").click()
+        follow(page, page.get_by_role("link", name=day))
+        follow(page, page.get_by_role("link", name="Events 08:00"))
         assert page.locator("h1").inner_text() == f"Reading of {day} 08:00–08:15"
         eight = site.first_event_at + timedelta(hours=8)
         assert page.locator("tbody th code").all_inner_texts() == [f"hour/{eight:%Y%m%dT%H}"]
@@ -82,11 +82,11 @@ def test_a_buyer_computes_the_digest_of_a_line_again(site, open_page):
 def test_a_buyer_asks_what_the_last_month_would_have_cost_at_other_hours(site, open_page):
     with open_page() as page:
         sign_in(page, site)
-        page.get_by_role("link", name="What if: other prices or hours").click()
+        follow(page, page.get_by_role("link", name="What if: other prices or hours"))
         page.get_by_label("Or a part of it, %").fill("50")
         page.get_by_label("From the time of day").select_option("peak")
         page.get_by_label("To the time of day").select_option("valley")
-        page.get_by_role("button", name="Compare").click()
+        follow(page, page.get_by_role("button", name="Compare"))
         # 72 GPU-hours were used in the peak at 6.00; 36 of them at 2.00 are 144.00 less, and VAT on that 8.64, at the most
         assert re.fullmatch(r"-¥[\d,]+\.\d\d", page.locator("#difference").inner_text())
         assert page.locator(".plot-pairs svg .plot-bar title").count() == 4
@@ -108,10 +108,10 @@ def test_a_buyer_switches_the_language_and_stays_on_the_page(site, open_page):
     with open_page() as page:
         sign_in(page, site)
         page.goto(f"{site.url}/usage/?range=month")
-        page.get_by_role("button", name="简体中文").click()
+        follow(page, page.get_by_role("button", name="简体中文"))
         assert page.url == f"{site.url}/usage/?range=month"
         assert (page.locator("h1").inner_text(), page.locator("html").get_attribute("lang")) == ("用量", "zh-hans")
-        page.get_by_role("button", name="English").click()
+        follow(page, page.get_by_role("button", name="English"))
         assert page.locator("h1").inner_text() == "Usage"
 
 
@@ -123,9 +123,9 @@ def test_everything_works_without_script(site, open_page):
             page.goto(site.url + address)
             assert page.locator("h1").count() == 1
         page.goto(f"{site.url}/usage/")
-        page.get_by_role("link", name="Earlier").click()
-        page.get_by_role("link", name="Month", exact=True).click()
-        page.get_by_role("button", name="Show").click()
+        follow(page, page.get_by_role("link", name="Earlier"))
+        follow(page, page.get_by_role("link", name="Month", exact=True))
+        follow(page, page.get_by_role("button", name="Show"))
         assert "range=month" in page.url
 
 

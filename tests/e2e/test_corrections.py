@@ -6,7 +6,7 @@ from billing import adjustments
 from billing.models import Contract, Dispute, Invoice
 from billing.usage import Event, record
 
-from .conftest import HOUR, sign_in, violations
+from .conftest import HOUR, follow, sign_in, violations
 
 
 def corrected(site):
@@ -26,13 +26,11 @@ def test_a_line_is_disputed_and_the_invoice_says_what_is_held_back_and_what_corr
     with open_page(language="zh-CN", theme="dark", width=390) as page:
         sign_in(page, site)
         page.goto(f"{site.url}/invoices/{site.number}/lines/1/")
-        page.locator("a[href$='/dispute/']").click()
-        page.wait_for_url("**/dispute/")
+        follow(page, page.locator("a[href$='/dispute/']"), to="**/dispute/")
         assert violations(page) == []
         page.locator("[name=amount]").fill("12.50")
         page.locator("[name=reason]").fill("The job had failed.")
-        page.locator("main form button").click()
-        page.wait_for_url("**/lines/1/")
+        follow(page, page.locator("main form button"), to="**/lines/1/")
         assert Dispute.objects.get().net_minor == 1_250
         assert violations(page) == []
         for number in (site.number, note.number):

@@ -8,7 +8,7 @@ import pytest
 from marketplace import capacity, reservations
 from marketplace.models import Reservation
 from tests.e2e import shop as shops
-from tests.e2e.conftest import PASSWORD, serving, sign_in, violations
+from tests.e2e.conftest import PASSWORD, follow, serving, sign_in, violations
 
 HOUR = timedelta(hours=1)
 WORDS = {
@@ -36,21 +36,18 @@ def test_a_buyer_reserves_and_cancels(shop, open_page, language, script):
         sign_in(page, shop)
         page.goto(f"{shop.url}/market/")
         page.locator("[name=quantity]").fill("16")
-        page.locator("form.search button").click()
+        follow(page, page.locator("form.search button"))
         for box in page.locator(".offer [type=checkbox]").all()[:2]:
             box.check()
-        page.get_by_role("button", name=WORDS[language]["compare"]).click()
+        follow(page, page.get_by_role("button", name=WORDS[language]["compare"]))
         assert page.locator("table.compared > thead th").count() == 2
-        page.locator("table.compared > thead a").first.click()
+        follow(page, page.locator("table.compared > thead a").first)
         page.locator("#reserve [name=quantity]").fill("16")
-        page.locator("#reserve button").click()
-        page.wait_for_url(f"{shop.url}/quotes/**")
+        follow(page, page.locator("#reserve button"), to=f"{shop.url}/quotes/**")
         gross = page.locator("#step .bill-amount").inner_text()
-        page.locator("#hold").click()
-        page.wait_for_url(f"{shop.url}/reservations/**")
+        follow(page, page.locator("#hold"), to=f"{shop.url}/reservations/**")
         assert gross in page.locator("#confirm").inner_text()
-        page.locator("#confirm").click()
-        page.wait_for_load_state()
+        follow(page, page.locator("#confirm"))
         row = Reservation.objects.get()
         assert (row.state, row.quantity, page.locator("#step .badge").inner_text()) == (
             "confirmed",
@@ -59,10 +56,9 @@ def test_a_buyer_reserves_and_cancels(shop, open_page, language, script):
         )
         page.goto(f"{shop.url}/reservations/")
         assert gross in page.locator("table.booked tbody").inner_text()
-        page.locator("table.booked tbody a").click()
-        page.locator("#to-cancel").click()
-        page.locator("form .button-danger").click()
-        page.wait_for_url(f"{shop.url}/reservations/{row.pk}/")
+        follow(page, page.locator("table.booked tbody a"))
+        follow(page, page.locator("#to-cancel"))
+        follow(page, page.locator("form .button-danger"), to=f"{shop.url}/reservations/{row.pk}/")
         assert WORDS[language]["cancelled"] in page.locator("[role=status]").inner_text()
         row.refresh_from_db()
         assert row.state == "cancelled"
@@ -79,9 +75,9 @@ def test_a_quote_runs_out_before_ones_eyes(shop, open_page):
     with open_page() as page:
         sign_in(page, shop)
         page.goto(f"{shop.url}/quotes/{quote.pk}/")
-        page.wait_for_selector("#again", timeout=90_000)
-        page.locator("#again").click()
-        page.wait_for_selector("#hold")
+        page.wait_for_selector("#again", timeout=180_000)
+        follow(page, page.locator("#again"))
+        assert page.locator("#hold").count() == 1
         assert page.url != f"{shop.url}/quotes/{quote.pk}/"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from billing import parties
 from billing.models import Account
-from tests.e2e.conftest import sign_in, violations
+from tests.e2e.conftest import follow, sign_in, violations
 from tests.web.programme_pages import PDF, RULES, voucher
 
 
@@ -27,18 +27,18 @@ def programme(site):
 def test_a_buyer_applies_with_a_document_and_withdraws(site, programme, open_page, script):
     with open_page(java_script_enabled=script) as page:
         sign_in(page, site)
-        page.get_by_role("link", name="Programmes", exact=True).click()
-        page.get_by_role("link", name="Apply Compute vouchers").click()
+        follow(page, page.get_by_role("link", name="Programmes", exact=True))
+        follow(page, page.get_by_role("link", name="Apply Compute vouchers"))
         page.get_by_label("What the computing is for").fill("Training a model of the sea")
         page.get_by_label("Documents").set_input_files(
             [{"name": "用途说明.pdf", "mimeType": "application/pdf", "buffer": PDF}]
         )
-        page.get_by_role("button", name="Hand it in").click()
+        follow(page, page.get_by_role("button", name="Hand it in"))
         assert page.locator("h1").inner_text() == "Compute vouchers"
         assert "The application is handed in." in page.locator(".message-success").inner_text()
         assert page.get_by_role("link", name="用途说明.pdf").count() == 1
         page.locator("summary", has_text="Withdraw").click()
-        page.get_by_role("button", name="Withdraw it now").click()
+        follow(page, page.get_by_role("button", name="Withdraw it now"))
         assert "The application is withdrawn." in page.locator(".message-success").inner_text()
         assert page.get_by_role("link", name="Apply again").count() == 1
 
@@ -55,8 +55,7 @@ def test_the_pages_pass_axe_and_stay_in_their_frame(site, programme, open_page, 
             found[address] = violations(page)
         page.goto(f"{site.url}/programmes/sme-30/")
         page.locator("[name=statement]").fill("Training")
-        page.locator("form[aria-labelledby=apply] button").click()
-        page.wait_for_url(f"{site.url}/grants/*/")
+        follow(page, page.locator("form[aria-labelledby=apply] button"), to=f"{site.url}/grants/*/")
         found["/grants/1/"] = violations(page)
         assert {address: told for address, told in found.items() if told} == {}
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -17,7 +17,7 @@ from marketplace import people, provisioning
 from marketplace.metering import gpu_meter
 from marketplace.models import AcceleratorModel, Offering, Organization, Reservation, User, Zone
 from tests.billing import world
-from tests.e2e.conftest import PASSWORD, serving, violations
+from tests.e2e.conftest import PASSWORD, follow, serving, violations
 from tests.e2e.test_provider_admin import KNOWN
 from tests.e2e.test_sign_up import letters, sign_in
 
@@ -122,13 +122,11 @@ def fill(page, **facts):
 
 def save(page):
     """Saved, the list is shown."""
-    page.locator("[name=_save]").first.click()
-    page.wait_for_url(re.compile(r"/provider/marketplace/[a-z]+/(\?.*)?$"))
+    follow(page, page.locator("[name=_save]").first, to=re.compile(r"/provider/marketplace/[a-z]+/(\?.*)?$"))
 
 
 def _follow(page, link, to):
-    page.locator(link).first.click()
-    page.wait_for_url(re.compile(to))
+    follow(page, page.locator(link).first, to=re.compile(to))
 
 
 def said(page):
@@ -145,7 +143,7 @@ def come_in(walk, page, folder):
     page.locator("[name=sector]").select_option("software")
     page.locator("[name=size_class]").select_option("small")
     page.locator("[name=parts][value=provider]").check()
-    page.locator("main form button").click()
+    follow(page, page.locator("main form button"))
     assert (
         page.locator(".field-wrong [name]").evaluate_all("all => all.map(each => each.name)")
         == [
@@ -156,13 +154,11 @@ def come_in(walk, page, folder):
     )
     walk.look(page, "sign up, wrong")
     fill(page, password=PASSWORD, credit_code=world.credit_code(2))
-    page.locator("main form button").click()
-    page.wait_for_url(f"{walk.url}/sign-up/sent/")
+    follow(page, page.locator("main form button"), to=f"{walk.url}/sign-up/sent/")
     [letter] = letters(folder, FIRM["email"])
     page.goto(re.search(rf"^{walk.url}/sign-up/confirm/\S+$", letter, re.MULTILINE)[0])
     fill(page, password=PASSWORD)
-    page.locator("main form button").click()
-    page.wait_for_url(f"{walk.url}/organization/")
+    follow(page, page.locator("main form button"), to=f"{walk.url}/organization/")
     assert walk.words["waits"] in said(page)
     _follow(page, "nav.ways a[href='/provider/']", "/provider/$")
     walk.look(page, "provider, empty")
@@ -174,23 +170,22 @@ def verify(walk, page):
     sign_in(page, walk.url, "staff@example.com")
     walk.go(page, "/admin/verification/")
     walk.look(page, "to verify")
-    page.get_by_role("link", name=FIRM["legal_name"]).click()
-    page.wait_for_url(re.compile("/verify/$"))
+    follow(page, page.get_by_role("link", name=FIRM["legal_name"]), to=re.compile("/verify/$"))
     walk.look(page, "verify")
-    page.locator("form.s-facts button").first.click()
-    page.wait_for_url(re.compile(r"/admin/marketplace/organization/\d+/change/$"))
+    follow(
+        page, page.locator("form.s-facts button").first, to=re.compile(r"/admin/marketplace/organization/\d+/change/$")
+    )
 
 
 def publish(walk, page, name, *, factor=1, first="2020-04-01", to="/provider/tariffs/publish/"):
     """Looked at first, then published. Gives what the preview said."""
     walk.go(page, to)
     fill(page, document=json.dumps(document(factor=factor, first=first), indent=2))
-    page.locator("[name=preview]").click()
+    follow(page, page.locator("[name=preview]"))
     page.wait_for_selector(".s-heat")
     walk.look(page, name)
     text = said(page)
-    page.locator("[name=publish]").click()
-    page.wait_for_url(re.compile(r"/provider/billing/tariffversion/\d+/change/"))
+    follow(page, page.locator("[name=publish]"), to=re.compile(r"/provider/billing/tariffversion/\d+/change/"))
     return text
 
 
@@ -207,7 +202,7 @@ def list_offering(walk, page):
     save(page)
     walk.go(page, "/provider/tariffs/publish/")
     fill(page, document='{"code": 1')
-    page.locator("[name=preview]").click()
+    follow(page, page.locator("[name=preview]"))
     page.locator(".s-error").wait_for()
     walk.look(page, "publish, wrong")
     publish(walk, page, "publish")
@@ -239,17 +234,14 @@ def list_offering(walk, page):
 
 def _submit(page):
     _follow(page, "a[href$='/submit/']", "/submit/$")
-    page.locator("#content form button:visible").first.click()
-    page.wait_for_url(re.compile("/change/"))
+    follow(page, page.locator("#content form button:visible").first, to=re.compile("/change/"))
 
 
 def approve(walk, page, offering):
     walk.go(page, "/admin/marketplace/offering/?state__exact=submitted")
-    page.get_by_role("link", name=offering.code).click()
-    page.wait_for_url(re.compile("/change/"))
+    follow(page, page.get_by_role("link", name=offering.code), to=re.compile("/change/"))
     _follow(page, "a[href$='/approve/']", "/approve/$")
-    page.locator("#content form button:visible").first.click()
-    page.wait_for_url(re.compile("/change/"))
+    follow(page, page.locator("#content form button:visible").first, to=re.compile("/change/"))
     offering.refresh_from_db()
     assert offering.state == "published"
 
@@ -257,8 +249,7 @@ def approve(walk, page, offering):
 def quote(walk, page, offering, start):
     """What 8 GPUs for a day from `start` on come to."""
     walk.go(page, f"/market/{offering.code}/?quantity=8&hours=24&start_date={start:%Y-%m-%d}&start_hour={start.hour}")
-    page.locator("#reserve button").click()
-    page.wait_for_url(f"{walk.url}/quotes/**")
+    follow(page, page.locator("#reserve button"), to=f"{walk.url}/quotes/**")
     return page.locator("#step .bill-amount").inner_text()
 
 
@@ -270,9 +261,8 @@ def reserve(walk, page, offering, start):
     walk.look(page, "offering on sale")
     assert "822.56" in quote(walk, page, offering, start)
     walk.look(page, "quote")
-    page.locator("#hold").click()
-    page.wait_for_url(f"{walk.url}/reservations/**")
-    page.locator("#confirm").click()
+    follow(page, page.locator("#hold"), to=f"{walk.url}/reservations/**")
+    follow(page, page.locator("#confirm"))
     page.locator("section[aria-labelledby=access]").wait_for()
     walk.look(page, "reservation")
     row = Reservation.objects.get()
@@ -290,16 +280,14 @@ def hand_over(walk, page, reservation):
     walk.look(page, "task")
     task = page.url.partition("?")[0]
     _follow(page, "a[href$='/access/']", r"/access/\?task=")
-    page.locator("form.s-facts button").first.click()  # with nothing written
+    follow(page, page.locator("form.s-facts button").first)  # with nothing written
     page.locator(".s-error").wait_for()
     walk.look(page, "hand over")
     fill(page, secret=SECRET)
-    page.locator("form.s-facts button").first.click()
-    page.wait_for_url(task)
+    follow(page, page.locator("form.s-facts button").first, to=task)
     _follow(page, "a[href$='/done/']", "/done/$")
     fill(page, note="rack 7")
-    page.locator("form.s-facts button").first.click()
-    page.wait_for_url(task)
+    follow(page, page.locator("form.s-facts button").first, to=task)
     assert walk.words["done"] in said(page)
     walk.go(page, f"/provider/marketplace/reservation/{reservation.pk}/change/")
     assert "AAAA-BBBB-CCCC" not in page.content()
@@ -312,13 +300,12 @@ def look_at_access(walk, page, reservation):
     walk.go(page, address)
     beside = page.context.new_page()
     walk.go(beside, address)
-    page.locator("form[action$='/access/'] button").click()
-    page.wait_for_url(re.compile("/access/$"))
+    follow(page, page.locator("form[action$='/access/'] button"), to=re.compile("/access/$"))
     assert page.locator("pre.access").inner_text().splitlines() == SECRET.splitlines()
     walk.look(page, "access")
     walk.go(page, address)
     assert walk.words["shown"] in page.locator("section[aria-labelledby=access]").inner_text()
-    beside.locator("form[action$='/access/'] button").click()
+    follow(beside, beside.locator("form[action$='/access/'] button"))
     told = beside.locator("[role=status] .message").inner_text()
     assert (walk.words["gone"] in told, "Ada" in told, "AAAA" in beside.content()) == (True, True, False)
     walk.look(beside, "access, again")

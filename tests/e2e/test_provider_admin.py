@@ -10,7 +10,7 @@ from billing.models import Contract
 from marketplace import catalog, people
 from marketplace.models import CapacitySlot, Incident, Maintenance, Organization, Reservation, User
 from tests.billing import world
-from tests.e2e.conftest import PASSWORD, violations
+from tests.e2e.conftest import PASSWORD, follow, violations
 from tests.marketplace import market
 
 HOUR = timedelta(hours=1)
@@ -96,14 +96,13 @@ def sign_in(page, site):
     page.goto(f"{site.url}/sign-in/?next=/provider/")
     page.locator("[name=username]").fill("north@example.com")
     page.locator("[name=password]").fill(PASSWORD)
-    page.locator("main button").click()
-    page.wait_for_url(f"{site.url}/provider/")
+    follow(page, page.locator("main button"), to=f"{site.url}/provider/")
 
 
 def preview(page, site):
     page.goto(f"{site.url}/provider/tariffs/publish/")
     page.locator("#id_document").fill(json.dumps(DOCUMENT | {"effective": ["2030-01-01", None]}))
-    page.get_by_role("button", name="Preview").or_(page.get_by_role("button", name="预览")).click()
+    follow(page, page.get_by_role("button", name="Preview").or_(page.get_by_role("button", name="预览")))
     page.wait_for_selector(".s-heat")
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from marketplace.models import Organization, User, Zone
 from tests.billing import world
-from tests.e2e.conftest import PASSWORD, serving, violations
+from tests.e2e.conftest import PASSWORD, follow, serving, violations
 from tests.marketplace.tenants import credit_code
 
 FIRM = {
@@ -46,7 +46,7 @@ def enrol(page):
     secret = page.locator("#secret").inner_text().replace(" ", "")
     code, step = code_of(secret)
     page.locator("[name=code]").fill(code)
-    page.get_by_role("button", name="Set it up").click()
+    follow(page, page.get_by_role("button", name="Set it up"))
     return secret, step
 
 
@@ -54,28 +54,27 @@ def sign_in(page, url, address, password=PASSWORD):
     page.goto(f"{url}/sign-in/")
     page.locator("[name=username]").fill(address)
     page.locator("[name=password]").fill(password)
-    page.locator("main form button").click()
+    follow(page, page.locator("main form button"))
 
 
 def come_in(page, url, folder):
     """Ada signs up, confirms, sets up her second factor. Gives its secret and step, and what axe found on the way."""
     found = {}
     page.goto(f"{url}/")
-    page.get_by_role("link", name="Sign up").click()
+    follow(page, page.get_by_role("link", name="Sign up"))
     found["sign up"] = violations(page)
     for name, value in FIRM.items():
         page.locator(f"[name={name}]").fill(value)
     page.get_by_label("Sector").select_option("software")
     page.get_by_label("Size").select_option("small")
     page.get_by_label("Buy computing power").check()
-    page.get_by_role("button", name="Sign up").click()
-    page.wait_for_url(f"{url}/sign-up/sent/")
+    follow(page, page.get_by_role("button", name="Sign up"), to=f"{url}/sign-up/sent/")
     found["look into your mailbox"] = violations(page)
     [letter] = letters(folder, "ada@example.com")
     page.goto(re.search(rf"^{url}/sign-up/confirm/\S+$", letter, re.MULTILINE)[0])
     found["confirm"] = violations(page)
     page.get_by_label("The password that you chose").fill(PASSWORD)
-    page.get_by_role("button", name="Confirm and go on").click()
+    follow(page, page.get_by_role("button", name="Confirm and go on"))
     found["set up"] = violations(page)
     secret, step = enrol(page)
     found["recovery codes"] = violations(page)
@@ -83,8 +82,7 @@ def come_in(page, url, folder):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     assert re.findall(r"^\d{8}", download.value.path().read_text(), re.MULTILINE) == codes
-    page.get_by_role("button", name="I have kept them").click()
-    page.wait_for_url(f"{url}/organization/")
+    follow(page, page.get_by_role("button", name="I have kept them"), to=f"{url}/organization/")
     assert "operator is verifying this organization" in page.locator("main").inner_text()
     found["organization"] = violations(page)
     return secret, step, found
@@ -95,9 +93,10 @@ def verify(page, url):
     sign_in(page, url, "staff@example.com")
     enrol(page)
     page.goto(f"{url}/admin/verification/")
-    page.get_by_role("link", name="Ada Analytics Ltd").click()
-    page.locator("form.s-facts button").first.click()
-    page.wait_for_url(re.compile(r"/admin/marketplace/organization/\d+/change/$"))
+    follow(page, page.get_by_role("link", name="Ada Analytics Ltd"))
+    follow(
+        page, page.locator("form.s-facts button").first, to=re.compile(r"/admin/marketplace/organization/\d+/change/$")
+    )
 
 
 def test_a_firm_signs_up_is_verified_and_its_owner_signs_in_with_a_second_factor(
@@ -118,8 +117,7 @@ def test_a_firm_signs_up_is_verified_and_its_owner_signs_in_with_a_second_factor
             assert page.locator("h1").inner_text() == "Second step"
             found["second step"] = violations(page)
             page.locator("[name=code]").fill(code_of(secret, after=step)[0])
-            page.get_by_role("button", name="Go on").click()
-            page.wait_for_url(re.compile(rf"^{url}/(month/)?$"))
+            follow(page, page.get_by_role("button", name="Go on"), to=re.compile(rf"^{url}/(month/)?$"))
             page.goto(f"{url}/organization/")
             assert "operator is verifying" not in page.locator("main").inner_text()
             for address in ("organization/facts", "projects", "second-factor"):
