@@ -83,6 +83,23 @@ def in_transaction() -> Iterator[None]:
             yield
 
 
+@contextmanager
+def planned_for_many() -> Iterator[None]:
+    """Inside, statements look rows up by index also in a table that has few yet, or none.
+
+    The server keeps a plan for as long as the connection, those of foreign keys and triggers too. One made on an empty
+    table reads all of it each time, and goes on doing so while the table is filled.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off; DISCARD PLANS")
+    try:
+        yield
+    finally:
+        if not connection.needs_rollback and connection.connection is not None and not connection.connection.closed:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET enable_seqscan")
+
+
 def require_same(row: models.Model, facts: Mapping[str, Any], error: type[Exception]) -> None:
     """Raise `error`, naming field and both values, unless the stored row has these facts: a retry has the same ones."""
     for field, given in facts.items():

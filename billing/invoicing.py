@@ -23,7 +23,7 @@ from billing import budgets, charging, drafts, funding, ledger, numbers, workers
 from billing.budgets import Counters
 from billing.charging import NotChargeableError
 from billing.drafts import Draft
-from billing.integrity import fetch_one, named, require_aware, require_same
+from billing.integrity import fetch_one, named, planned_for_many, require_aware, require_same
 from billing.ledger import PeriodClosedError, Wanted
 from billing.models import Account, BillingPeriod, Contract, Invoice, Issuer
 from billing.rating.period import Period
@@ -182,6 +182,7 @@ def issue(*, account: Account, period: BillingPeriod, at: datetime, actor: str) 
     return Invoice.objects.get(account=account, period=period, kind=Invoice.Kind.INVOICE)
 
 
+@planned_for_many()
 def close_period(
     *,
     period: BillingPeriod,

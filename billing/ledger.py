@@ -104,17 +104,31 @@ def accounts(*, issuer: Issuer, currency: str, wanted: Sequence[Wanted]) -> dict
 
 
 def _ids(issuer: Issuer, currency: str, wanted: Sequence[Wanted]) -> dict[Wanted, int]:
+    columns = map(list, zip(*wanted, strict=True))
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT ledger.name, ledger.kind, ledger.account_id, ledger.party_id, ledger.id"
-            " FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS wanted (name, kind, account_id, party_id)"
-            " JOIN billing_ledgeraccount ledger ON ledger.issuer_id = %s AND ledger.currency = %s"
-            " AND ledger.name = wanted.name AND ledger.kind = wanted.kind"
-            " AND ledger.account_id IS NOT DISTINCT FROM wanted.account_id"
-            " AND ledger.party_id IS NOT DISTINCT FROM wanted.party_id",
-            [*map(list, zip(*wanted, strict=True)), issuer.pk, currency],
+            _IDS, {"issuer": issuer.pk, "currency": currency, **dict(zip(Wanted._fields, columns, strict=True))}
         )
         return {Wanted(*row[:4]): row[4] for row in cursor.fetchall()}
+
+
+# By the owner, for whom there is an index: none serves IS NOT DISTINCT FROM, by which it would be one condition.
+_IDS = """
+    WITH wanted AS (
+        SELECT * FROM unnest(%(name)s::text[], %(kind)s::text[], %(account_id)s::bigint[], %(party_id)s::bigint[])
+            AS wanted (name, kind, account_id, party_id)
+    ), found AS (
+        SELECT ledger.* FROM wanted JOIN billing_ledgeraccount ledger ON ledger.account_id = wanted.account_id
+        UNION
+        SELECT ledger.* FROM wanted JOIN billing_ledgeraccount ledger ON ledger.party_id = wanted.party_id
+        UNION
+        SELECT * FROM billing_ledgeraccount WHERE issuer_id = %(issuer)s AND account_id IS NULL AND party_id IS NULL
+    )
+    SELECT wanted.*, found.id FROM wanted JOIN found ON (found.name, found.kind) = (wanted.name, wanted.kind)
+        AND found.account_id IS NOT DISTINCT FROM wanted.account_id
+        AND found.party_id IS NOT DISTINCT FROM wanted.party_id
+    WHERE found.issuer_id = %(issuer)s AND found.currency = %(currency)s
+"""
 
 
 def post(

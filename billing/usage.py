@@ -17,7 +17,7 @@ from psycopg.errors import NumericValueOutOfRange
 from billing import problems
 from billing.corrections import CORRECTED, correct
 from billing.events import EPOCH, MAX_DURATION_SECONDS, Event, RejectedError, parse_data
-from billing.integrity import fetch_one
+from billing.integrity import fetch_all, fetch_one
 from billing.models import Contract, Correction, Meter, Party, UsageEvent
 from billing.rating.quantity import Profile
 from billing.series import Touched, recompute
@@ -181,26 +181,35 @@ _DUPLICATE = ("duplicate", None, None)
 _FIELDS = {"unknown_meter": "type", "unknown_subject": "subject", "outside_contract": "time"}
 
 
+# One row, whatever the length: quantities as big-endian integers; where some intervals have no reading, their starts too, in
+# microseconds since 2000.
+_PACKED = """
+    SELECT CASE WHEN found.number <> %s THEN (
+            SELECT string_agg(timestamptz_send(start_at), '' ORDER BY start_at) FROM billing_reading
+            WHERE contract_id = %s AND meter_id = %s AND start_at >= %s AND start_at < %s
+        ) END, found.packed
+    FROM (
+        SELECT count(*) AS number, string_agg(int8send(quantity), '' ORDER BY start_at) AS packed FROM billing_reading
+        WHERE contract_id = %s AND meter_id = %s AND start_at >= %s AND start_at < %s
+    ) AS found
+"""
+
+
 def profile(*, contract: Contract, meter: Meter, start_at: datetime, end_at: datetime) -> Profile:
     """The readings of [start_at, end_at), which lie on 15-minute edges: base units per interval, 0 where there is none."""
     start, end = start_at.astimezone(UTC), end_at.astimezone(UTC)
     step = timedelta(seconds=INTERVAL_SECONDS)
     if (start - EPOCH) % step or (end - EPOCH) % step or end < start:
         raise ValueError(f"{start_at} to {end_at}: expected 15-minute edges, the end not before the start")
-    with connection.cursor() as cursor:
-        # One row, whatever the length: microseconds since 2000 and quantities, as big-endian integers.
-        cursor.execute(
-            "SELECT string_agg(timestamptz_send(start_at), '' ORDER BY start_at),"
-            " string_agg(int8send(quantity), '' ORDER BY start_at) FROM billing_reading"
-            " WHERE contract_id = %s AND meter_id = %s AND start_at >= %s AND start_at < %s",
-            [contract.pk, meter.pk, start, end],
-        )
-        starts, packed = cursor.fetchone()
-    quantities, read = array("q", bytes(8 * ((end - start) // step))), array("q", packed or b"")
+    number = (end - start) // step
+    place = [contract.pk, meter.pk, start, end]
+    ((starts, packed),) = fetch_all(_PACKED, [number, *place, *place])
+    read = array("q", packed or b"")
     if sys.byteorder == "little":
         read.byteswap()
-    if len(read) == len(quantities):
+    if len(read) == number:
         return Profile(start, INTERVAL_SECONDS, read)
+    quantities = array("q", bytes(8 * number))
     if read:
         instants = array("q", starts)
         if sys.byteorder == "little":

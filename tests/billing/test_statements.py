@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection, transaction
 
-from billing.integrity import fetch_all, fetch_one, in_transaction
+from billing.integrity import fetch_all, fetch_one, in_transaction, planned_for_many
 
 pytestmark = pytest.mark.django_db
 
@@ -49,3 +49,15 @@ def test_a_refusal_by_one_who_wrote_nothing_leaves_the_callers_transaction_whole
         with pytest.raises(ZeroDivisionError), in_transaction():
             raise ZeroDivisionError
         assert fetch_one("SELECT 1", []) == (1,)
+
+
+def test_a_table_that_is_empty_when_a_plan_is_made_is_looked_up_by_its_index():
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE filled (number bigint PRIMARY KEY)")
+        cursor.execute("ANALYZE filled")
+    statement = "SELECT number FROM filled WHERE number = %s"
+    fetch_all(statement, [1])
+    with planned_for_many():
+        fetch_all(statement, [1])
+        assert fetch_all("SELECT pg_stat_get_xact_numscans('filled_pkey'::regclass)", []) == [(1,)]
+    assert fetch_all("SHOW enable_seqscan", []) == [("on",)]
