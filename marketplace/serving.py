@@ -56,7 +56,7 @@ class Pace:
 
     canary_seconds: float = 30
     patience_seconds: float = 40
-    start_seconds: float = 15  # a new cluster's first canary may be so much later
+    start_seconds: float = 15  # a new cluster's first sign of life may be so much later
     grace_seconds: float = 10
     tick_seconds: float = 1
 
@@ -126,6 +126,7 @@ class Supervisor:
     web: Child | None
     pace: Pace = Pace()
     _stopping: threading.Event = field(default_factory=threading.Event)
+    _is_up: bool = False  # the cluster has given a sign of life since it was started
     _asked: float | None = None  # when the last canary was sent
     _unanswered: tuple[float, datetime] | None = (
         None  # when the first canary without an answer was sent: here, and in UTC
@@ -155,7 +156,7 @@ class Supervisor:
     def _tick(self) -> None:
         for child in self._children:
             if child.keep() and child is self.cluster:
-                self._asked = self._unanswered = None
+                self._is_up, self._asked, self._unanswered = False, None, None
                 self._with_database(self._greet)
         if self.cluster is not None and self.cluster.process is not None:
             self._with_database(self._watch)
@@ -171,7 +172,7 @@ class Supervisor:
         if self._unanswered:
             heard = Pulse.objects.filter(worker=self.worker_name, asked_at__gte=self._unanswered[1]).exists()
             if heard:
-                self._unanswered = None
+                self._is_up, self._unanswered = True, None
             elif busy >= self.workers:  # nobody is free to answer: its time begins when somebody is
                 self._unanswered = now, self._unanswered[1]
         if self._asked is None or now - self._asked >= self.pace.canary_seconds:
@@ -200,7 +201,8 @@ class Supervisor:
         assert self.cluster is not None
         if self._unanswered is None:
             return
-        waited_seconds = now - max(self._unanswered[0], self.cluster.started + self.pace.start_seconds)
+        up_at = self.cluster.started + (0 if self._is_up else self.pace.start_seconds)
+        waited_seconds = now - max(self._unanswered[0], up_at)
         if waited_seconds > self.pace.patience_seconds:
             logger.error(
                 "the cluster is deaf, and is killed",
