@@ -25,6 +25,14 @@ def browser():
 
 
 @pytest.fixture
+def standing(monkeypatch):
+    """The clock stands for the pages: no day ends, and no span of a limit, between two of the test's requests."""
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    return now
+
+
+@pytest.fixture
 def committed(django_capture_on_commit_callbacks):
     """Letters are sent after the commit, which the test's transaction never reaches by itself."""
     return lambda: django_capture_on_commit_callbacks(execute=True)

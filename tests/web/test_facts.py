@@ -104,7 +104,7 @@ def test_a_file_of_more_than_ten_mebibytes_is_refused_before_it_is_read(tenants,
     assert "The file is larger than 10 MB." in str(answer.context["upload"].errors["file"])
 
 
-def test_an_organization_keeps_so_many_files_a_day_and_no_more(tenants, browser, monkeypatch):
+def test_an_organization_keeps_so_many_files_a_day_and_no_more(tenants, browser, monkeypatch, standing):
     monkeypatch.setattr("marketplace.limits.FILES_A_DAY", 2)
     client = browser(tenants.sun.owner)
     answers = [upload(client, PDF + bytes([number])) for number in range(3)]
@@ -140,7 +140,7 @@ def test_evidence_and_facts_of_another_organization_are_not_there(tenants, brows
     assert browser(tenants.staff).get(f"/organization/evidence/{foreign.evidence_id}/").status_code == 200
 
 
-def test_a_claim_is_taken_back_and_a_verified_fact_ends_today(tenants, browser):
+def test_a_claim_is_taken_back_and_a_verified_fact_ends_today(tenants, browser, standing):
     client = browser(tenants.sun.owner)
     fact = PartyFact.objects.get(party=tenants.sun.organization.party)
     parties.verify_fact(fact=fact, at=AT, actor="user:9")

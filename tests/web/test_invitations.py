@@ -231,7 +231,7 @@ def test_a_member_is_not_invited_and_whether_others_have_an_account_is_not_told(
     assert told == {"owner.moon@example.com": True, "nobody@example.com": True}
 
 
-def test_an_organization_sends_fifty_invitations_a_day(tenants, browser, monkeypatch):
+def test_an_organization_sends_fifty_invitations_a_day(tenants, browser, monkeypatch, standing):
     monkeypatch.setattr("marketplace.limits.LETTERS_A_DAY", 2)
     client = browser(tenants.sun.owner)
     for number in range(3):

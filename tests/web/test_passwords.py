@@ -123,13 +123,13 @@ def test_a_request_does_the_same_for_who_has_an_account_and_who_has_none(tenants
     ]
 
 
-def test_an_address_gets_five_letters_an_hour(tenants, browser, committed):
+def test_an_address_gets_five_letters_an_hour(tenants, browser, committed, standing):
     with committed():
         answers = [ask_for_link(browser()) for _ in range(6)]
     assert (answers, len(letters.to(EMAIL))) == ([302] * 5 + [429], 5)
 
 
-def test_the_lock_opens_for_who_has_shown_the_mailbox_and_the_second_factor_stays(tenants, browser, link):
+def test_the_lock_opens_for_who_has_shown_the_mailbox_and_the_second_factor_stays(tenants, browser, link, standing):
     enrolled(tenants.sun.owner, timezone.now())
     client = browser()
     for _ in range(5):

@@ -67,7 +67,7 @@ def test_what_will_not_do_is_refused_at_its_field(tenants, browser):
     assert not Organization.objects.filter(party__credit_code=FIRM["credit_code"]).exists()
 
 
-def test_so_many_a_day_and_none_for_who_has_not_signed_in(tenants, browser):
+def test_so_many_a_day_and_none_for_who_has_not_signed_in(tenants, browser, standing):
     assert browser().post(ADDRESS, FIRM)["Location"].startswith("/sign-in/")
     client = browser(tenants.sun.owner)
     answers = [client.post(ADDRESS, FIRM | {"credit_code": credit_code("moon")}).status_code for _ in range(6)]

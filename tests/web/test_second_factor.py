@@ -29,7 +29,7 @@ def clock(monkeypatch):
     """What time it is, to the pages; it stands until a test moves it."""
 
     class Clock:
-        now = timezone.now().replace(second=0, microsecond=0)
+        now = AT
 
     monkeypatch.setattr(timezone, "now", lambda: Clock.now)
     return Clock
@@ -198,7 +198,7 @@ def test_a_code_is_good_once_also_in_another_browser(tenants, halfway, browser, 
 
 
 def test_of_eight_browsers_that_show_one_code_at_once_one_gets_in(fresh_database, monkeypatch):
-    user, now = make_user("ada"), timezone.now()
+    user, now = make_user("ada"), AT
     enrolled(user, now)
     monkeypatch.setattr(second_factor, "ATTEMPTS", 100)
     calls = [lambda: second_factor.check(user=user, code=code(now), at=now)] * 8
@@ -208,14 +208,13 @@ def test_of_eight_browsers_that_show_one_code_at_once_one_gets_in(fresh_database
 
 
 def test_of_ten_codes_tried_at_once_five_are_looked_at(fresh_database):
-    user, now = make_user("ada"), timezone.now()
+    user, now = make_user("ada"), AT
     enrolled(user, now)
     answers = fresh_database.at_once(*[lambda: second_factor.check(user=user, code="000000", at=now)] * 10)
     assert sorted(type(answer).__name__ for answer in answers) == ["TooOftenError"] * 5 + ["WrongCodeError"] * 5
 
 
 def test_after_five_wrong_codes_the_right_one_is_refused_for_a_quarter_of_an_hour(halfway, clock):
-    clock.now = clock.now.replace(minute=0)
     answers = [step(halfway, "000000").status_code for _ in range(5)]
     locked = step(halfway, code(clock.now))
     assert (answers, locked.status_code, locked["Retry-After"]) == ([200] * 5, 429, "900")

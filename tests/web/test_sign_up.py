@@ -109,7 +109,7 @@ def test_a_second_click_does_no_harm_and_says_so(signed_up):
     assert (again.user.email, again.organization.name, again.joins) == ("ada@example.com", "Ada Analytics Ltd", False)
 
 
-def test_who_opens_the_link_without_the_password_gets_nothing_and_five_tries(signed_up):
+def test_who_opens_the_link_without_the_password_gets_nothing_and_five_tries(signed_up, standing):
     client, link = signed_up
     answers = [confirm(client, link, "wrong") for _ in range(6)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
@@ -237,7 +237,7 @@ def test_asking_for_the_letter_again_says_the_same_to_all(tenants, browser, comm
     assert letters.to("nobody@example.com") == []
 
 
-def test_an_address_gets_five_letters_an_hour_known_or_not(tenants, browser, committed):
+def test_an_address_gets_five_letters_an_hour_known_or_not(tenants, browser, committed, standing):
     for email in ("owner.sun@example.com", "new@example.com"):
         AttemptCount.objects.all().delete()
         with committed():
@@ -246,7 +246,7 @@ def test_an_address_gets_five_letters_an_hour_known_or_not(tenants, browser, com
         assert len(letters.to(email)) == 5
 
 
-def test_of_twelve_at_once_five_letters_are_sent(fresh_database, browser):
+def test_of_twelve_at_once_five_letters_are_sent(fresh_database, browser, standing):
     make_tenants()
     answers = fresh_database.at_once(*[lambda: browser().post("/sign-up/", right()).status_code] * 12)
     assert sorted(answers) == [302] * 5 + [429] * 7
