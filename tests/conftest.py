@@ -3,9 +3,11 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,22 +24,39 @@ from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from hypothesis.internal.conjecture import providers
 
 from marketplace.postgresql.server import server_in
+from tests.billing.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
-# No property is timed: a machine that does much else at once is slow, not wrong.
-hypothesis_settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No property is timed: a machine that does much else at once is slow, not wrong. The examples are the same in each run, so
+# that chance decides nothing; `--hypothesis-profile=search` looks for others. They would also take up the constants of
+# those of our modules that happen to be imported by then, which are others in each process.
+for _profile, _same in (("suite", True), ("search", False)):
+    hypothesis_settings.register_profile(
+        _profile, deadline=None, derandomize=_same, suppress_health_check=[HealthCheck.too_slow]
+    )
 hypothesis_settings.load_profile("suite")
+providers._get_local_constants = providers.Constants  # none
 
 
 # The material beside the checkout
 
 
 def pytest_configure(config):
+    # A shell's job in the background ignores SIGINT, and so would the programs that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "shared: needs ../shared; skipped without it, or failed if SHARED_REQUIRED=1")
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Not more than share the server's 100 connections, of which some tests take twenty at once."""
+    return min((yield), 8)
 
 
 def pytest_runtest_setup(item):
@@ -64,8 +83,17 @@ def _server() -> psycopg.Connection:
 
 
 def _sql(statement: str) -> None:
+    """Run a statement on the server; again while a connection that was closed just now still holds its database."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     with contextlib.closing(_server()) as server:
-        server.execute(statement)
+        while True:
+            try:
+                server.execute(statement)
+            except psycopg.errors.ObjectInUse:  # PostgreSQL itself has waited for five seconds
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
 
 def _drop_databases_of_the_dead() -> None:
@@ -74,7 +102,8 @@ def _drop_databases_of_the_dead() -> None:
             "SELECT datname FROM pg_database WHERE datname LIKE 'test!_%' ESCAPE '!'"
         ).fetchall():
             owner = re.match(r"test_(\d+)", name)
-            if owner and not psutil.pid_exists(int(owner[1])):
+            # One who had this process's number before is dead too.
+            if owner and (int(owner[1]) == os.getpid() or not psutil.pid_exists(int(owner[1]))):
                 server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
@@ -118,7 +147,9 @@ class FreshDatabase:
     def command(self, *arguments: object) -> list[str]:
         return [sys.executable, str(ROOT / "manage.py"), *map(str, arguments)]
 
-    def manage(self, *arguments: object, timeout: int = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def manage(
+        self, *arguments: object, timeout: int = PATIENCE_SECONDS, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         """Run `manage.py ARGUMENTS` to its end. The caller looks at returncode, stdout and stderr."""
         options = {"capture_output": True, "text": True, "env": self.environment, "cwd": ROOT} | options
         return subprocess.run(self.command(*arguments), check=False, timeout=timeout, **options)
@@ -146,7 +177,7 @@ class FreshDatabase:
         def run(call: Callable[[], Any]) -> Any:
             try:
                 connection.ensure_connection()
-                barrier.wait(timeout=30)
+                barrier.wait(timeout=PATIENCE_SECONDS)
                 return call()
             except Exception as error:  # noqa: BLE001  - handed to the test, which says which it expects
                 return error

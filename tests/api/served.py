@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,14 +10,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from marketplace.management.commands import serve
+from tests.billing.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -31,7 +25,7 @@ def served(environment, port):
         command, env=environment, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            wait_until_up(port)
+            wait_until_up(server, port)
             yield server
         finally:
             kill_group(server)
@@ -42,10 +36,11 @@ def kill_group(server):
         os.killpg(server.pid, signal.SIGKILL)
 
 
-def wait_until_up(port):
-    deadline = time.monotonic() + 60
+def wait_until_up(server, port):
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        assert server.poll() is None, f"the server ended with {server.returncode}"
+        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         try:
             connection.request("GET", "/healthz")
             if connection.getresponse().status == 200:
@@ -54,7 +49,7 @@ def wait_until_up(port):
             time.sleep(0.02)
         finally:
             connection.close()
-    raise AssertionError(f"no server at port {port} within a minute")
+    raise AssertionError(f"no server at port {port} within {PATIENCE_SECONDS} s")
 
 
 def python(environment, program, *arguments):
@@ -66,7 +61,7 @@ def python(environment, program, *arguments):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -8,8 +8,10 @@ import pytest
 from billing.models import EventSource, UsageEvent
 from marketplace.api.body import MAX_BYTES
 from tests.api.cloudevent import event
-from tests.api.served import free_port, served
+from tests.api.served import served
+from tests.billing.waiting import PATIENCE_SECONDS
 from tests.marketplace.tenants import make_tenants
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def chunks(body, size=1000):
 
 def talk(port, sent, *, close=True):
     """Send, say that no more comes, and read to the end: status and body; None where the server only hung up."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(sent)
         if close:
             connection.shutdown(socket.SHUT_WR)

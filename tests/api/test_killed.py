@@ -10,7 +10,9 @@ import time
 from http.client import HTTPConnection, HTTPException
 
 from tests.api.cloudevent import event
-from tests.api.served import free_port, kill_group, python, served
+from tests.api.served import kill_group, python, served
+from tests.billing.waiting import wait_for
+from tests.ports import free_port
 
 KILLS = 20
 CLIENTS = 3
@@ -96,9 +98,7 @@ def kill_under_load(environment, clients, folder, chance):
 
         def kill():
             enough = sum(len(client.acknowledged) for client in clients) + 3 * BATCH
-            deadline = time.monotonic() + 20
-            while sum(len(client.acknowledged) for client in clients) < enough and time.monotonic() < deadline:
-                time.sleep(0.002)
+            wait_for(lambda: sum(len(client.acknowledged) for client in clients) >= enough)
             time.sleep(chance.uniform(0, 0.1))
             steps = [lambda: kill_group(server), lambda: kill_database(folder)]
             for step in chance.sample(steps, 2):

@@ -13,8 +13,10 @@ from django.test import Client
 from marketplace import tasks
 from marketplace.api import once
 from marketplace.models import AnsweredRequest, Job, Quote
-from tests.api.served import free_port, served
+from tests.api.served import served
 from tests.api.world import AT, WISH, make_world
+from tests.billing.waiting import PATIENCE_SECONDS
+from tests.ports import free_port
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 BODY = {"offering": "north-offering", **WISH}
@@ -160,7 +162,7 @@ def test_the_real_server_takes_bodies_in_chunks_and_writes_without_one(fresh_dat
         "Transfer-Encoding": "chunked",
     }
     project = dumps({"code": "chunked", "name": "In chunks"}).encode()
-    connecting = closing(HTTPConnection("127.0.0.1", port, timeout=60))
+    connecting = closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS))
     with served(fresh_database.environment, port), connecting as server:
         server.request("POST", "/api/v1/projects", [project[:9], project[9:]], headers, encode_chunked=True)
         made = server.getresponse()

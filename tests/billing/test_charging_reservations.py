@@ -215,7 +215,7 @@ def lines_of(account, code):
 
 
 @pytest.mark.parametrize("name", TARIFFS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(booking=bookings())
 def test_a_booking_costs_the_same_in_whatever_pieces_and_order_it_comes(issuer, name, booking):
     first, last, gpus, pieces = booking
@@ -243,7 +243,7 @@ def changes(draw):
     return made
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(made=changes())
 def test_what_is_left_of_bookings_costs_what_it_would_if_it_had_been_booked_alone(issuer, made):
     with transaction.atomic():

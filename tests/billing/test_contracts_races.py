@@ -10,7 +10,7 @@ from billing import contracts, invoicing
 from billing.models import Account, Contract, ReservedSpan
 from tests.billing import world
 from tests.billing.bookings import BOOKED, book, hours_of
-from tests.billing.waiting import is_someone_waiting_for_a_lock, wait_for
+from tests.billing.waiting import PATIENCE_SECONDS, is_someone_waiting_for_a_lock, wait_for
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_who_books_while_the_month_is_issued_waits_and_is_refused(fresh_database
         return invoice.number
 
     def book_then():
-        assert issued.wait(30)
+        assert issued.wait(PATIENCE_SECONDS)
         return book(Account.objects.get(), version, 24, 48, provider=provider)
 
     number, refusal = fresh_database.at_once(issue, book_then)
@@ -102,7 +102,7 @@ def test_who_issues_while_something_is_booked_waits_and_bills_it(fresh_database,
             wait_for(is_someone_waiting_for_a_lock)
 
     def issue_then():
-        assert booked.wait(30)
+        assert booked.wait(PATIENCE_SECONDS)
         return invoicing.issue(account=account, period=period, at=world.JUNE, actor="test").net_minor
 
     assert fresh_database.at_once(book_slowly, issue_then) == [None, 8 * 48 * 100]

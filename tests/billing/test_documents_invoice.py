@@ -14,6 +14,7 @@ from billing.documents.content import content
 from billing.documents.invoice import LayoutError, SnapshotRefusedError, preview_pages, render_invoice
 from billing.documents.labels import LANGUAGES
 from tests.billing.documents_sample import BUYER, ISSUER, PROVIDER, facts, sample, tariff_document, text, with_charges
+from tests.billing.waiting import PATIENCE_SECONDS
 
 ALL_KINDS = with_charges(
     {"kind": "rider", "code": "PWR", "basis": "per_unit", "of": ["EN"], "value": "0.12"},
@@ -322,7 +323,7 @@ def test_a_forked_child_is_told_so_instead_of_waiting_for_ever():
     answers = context.Queue()
     child = context.Process(target=render_and_tell, args=(answers,))
     child.start()
-    kind, message = answers.get(timeout=20)
+    kind, message = answers.get(timeout=PATIENCE_SECONDS)
     child.join()
     assert kind is LayoutError
     assert message.endswith("expected a process started by spawn")

@@ -8,7 +8,7 @@ from django.db import transaction
 from billing import charging, contracts, drafts, invoicing, ledger, tariffs
 from billing.models import Account, BillingPeriod, Invoice, LedgerAccount
 from tests.billing import world
-from tests.billing.waiting import is_someone_waiting_for_a_lock, wait_for
+from tests.billing.waiting import PATIENCE_SECONDS, is_someone_waiting_for_a_lock, wait_for
 
 CAPACITY = {"kind": "capacity", "code": "CP", "price": "2.10", "per": "unit_hour"}
 STANDING = {"kind": "standing", "code": "SC", "amount": "10.00", "per": "day"}
@@ -80,7 +80,7 @@ def test_one_who_issues_waits_for_what_is_changed_at_that_moment_and_bills_it(fr
             wait_for(is_someone_waiting_for_a_lock)
 
     def issue_then():
-        assert changed.wait(30)
+        assert changed.wait(PATIENCE_SECONDS)
         return issue()
 
     assert fresh_database.at_once(change_slowly, issue_then) == [None, "LG-2020-000001"]
@@ -106,7 +106,7 @@ def test_one_who_changes_what_is_issued_at_that_moment_waits_and_is_refused(fres
         return number
 
     def change_then():
-        assert issued.wait(30)
+        assert issued.wait(PATIENCE_SECONDS)
         return change(buyer)
 
     number, refusal = fresh_database.at_once(issue_slowly, change_then)
@@ -125,7 +125,7 @@ def test_a_change_that_is_rolled_back_leaves_the_invoice_as_it_was_rated(fresh_d
             transaction.set_rollback(True)
 
     def issue_then():
-        assert changed.wait(30)
+        assert changed.wait(PATIENCE_SECONDS)
         return issue()
 
     assert fresh_database.at_once(change_in_vain, issue_then) == [None, "LG-2020-000001"]

@@ -284,7 +284,7 @@ def nonzero():
     return {key: quantity for key, quantity in readings().items() if quantity}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_order_batching_and_repetition_gives_the_readings_of_the_model(house, data):
     events = of_world(data.draw(SAMPLES))

@@ -7,7 +7,7 @@ from django.db import transaction
 from billing import claims, invoicing, programmes
 from billing.models import Claim, Programme
 from tests.billing import programmes_world, world
-from tests.billing.waiting import is_someone_waiting_for_a_lock, wait_for
+from tests.billing.waiting import PATIENCE_SECONDS, is_someone_waiting_for_a_lock, wait_for
 
 
 def test_who_closes_a_programme_while_a_firm_commits_of_it_waits_and_is_refused(fresh_database):
@@ -23,7 +23,7 @@ def test_who_closes_a_programme_while_a_firm_commits_of_it_waits_and_is_refused(
             wait_for(is_someone_waiting_for_a_lock)
 
     def close():
-        assert committed.wait(30)
+        assert committed.wait(PATIENCE_SECONDS)
         programmes.close(programme=programme, reason="done", at=world.MAY, actor="staff")
 
     _, refusal = fresh_database.at_once(commit, close)

@@ -255,7 +255,7 @@ FIRST = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(first=FIRST, changes=CHANGES)
 def test_readings_are_those_that_the_events_in_force_make_alone(house, first, changes):
     with transaction.atomic():

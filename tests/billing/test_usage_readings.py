@@ -190,7 +190,7 @@ def said(event):
     return event.type, event.subject, event.time, event.data["value"], seconds
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=st.lists(EVENTS, max_size=30), cuts=st.lists(st.integers(0, 30), max_size=5))
 def test_any_split_into_batches_gives_the_outcomes_and_readings_of_the_model(house, events, cuts):
     with transaction.atomic():
@@ -204,7 +204,7 @@ def test_any_split_into_batches_gives_the_outcomes_and_readings_of_the_model(hou
         transaction.set_rollback(True)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_order_and_repetition_gives_the_same_readings(house, data):
     """Events of distinct ids: with rivals, the first to come counts."""

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from marketplace import capacity, retry
 from marketplace.capacity import DrainingError, NotFreeError, TakenError
 from marketplace.models import CapacityPool, CapacitySlot, Incident, Maintenance
-from tests.billing.waiting import is_someone_waiting_for_a_lock, wait_for
+from tests.billing.waiting import PATIENCE_SECONDS, is_someone_waiting_for_a_lock, wait_for
 from tests.marketplace.pools import at, make_pool, slots, taken
 
 HOURS = 48
@@ -157,14 +157,14 @@ def test_a_change_of_capacity_waits_for_those_who_take_and_is_seen_by_those_who_
         with transaction.atomic():
             capacity.take(pool=pool, quantity=6, start_at=at(0), end_at=at(2))
             has_taken.set()
-            assert may_end.wait(10)
+            assert may_end.wait(PATIENCE_SECONDS)
 
     def change():
-        assert has_taken.wait(10)
+        assert has_taken.wait(PATIENCE_SECONDS)
         return capacity.set_capacity(pool=pool, gpus=4, from_at=at(0), cause="x", at=at(0), actor="test")
 
     def late():
-        assert has_taken.wait(10)
+        assert has_taken.wait(PATIENCE_SECONDS)
         while not _waiting():
             time.sleep(0.01)
         threading.Timer(0.2, may_end.set).start()
@@ -187,7 +187,7 @@ def test_where_another_makes_a_slot_too_full_at_the_same_moment_what_was_taken_g
             wait_for(is_someone_waiting_for_a_lock)
 
     def second():
-        assert has_taken.wait(30)
+        assert has_taken.wait(PATIENCE_SECONDS)
         with transaction.atomic():
             with pytest.raises(NotFreeError):
                 capacity.take(pool=pool, quantity=4, start_at=at(0), end_at=at(3))
@@ -209,7 +209,7 @@ def test_one_who_counts_on_from_what_another_gave_back_is_not_refused(fresh_data
             wait_for(is_someone_waiting_for_a_lock)
 
     def second():
-        assert has_freed.wait(30)
+        assert has_freed.wait(PATIENCE_SECONDS)
         take(pool, 5, 0, 1)
 
     assert fresh_database.at_once(first, second) == [None, None]
@@ -233,7 +233,7 @@ def _blocking(pool, order, barrier, tries):
         with transaction.atomic():
             capacity.take(pool=pool, quantity=1, start_at=at(order[0]), end_at=at(order[0] + 1))
             if len(tries) <= 2:
-                barrier.wait(10)
+                barrier.wait(PATIENCE_SECONDS)
             capacity.take(pool=pool, quantity=1, start_at=at(order[1]), end_at=at(order[1] + 1))
 
     return verb

@@ -22,6 +22,7 @@ from django.db import connection
 from billing import parties
 from billing.rating.period import Period
 from marketplace.demo_plan import credit_code
+from tests.billing.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACE = "helios-earth-2020-05.csv.gz"
@@ -290,7 +291,8 @@ def test_two_runs_at_once_on_an_empty_database_make_one_demo(fresh_database, on_
     empty_database()
     with fresh_database.start("demo", "--no-serve", env=on_server.environment) as first:
         on_server.demo()
-        assert first.wait(120) == 0, first.stdout.read()
+        said, _ = first.communicate(timeout=PATIENCE_SECONDS)
+    assert first.returncode == 0, said
     assert (on_server.export("2026-10"), on_server.documents("2026-10")) == expected
 
 
@@ -348,7 +350,7 @@ def test_a_port_that_is_taken_is_named_before_anything_is_done(finished):
 
 
 def get(address, language="zh-CN"):
-    with urlopen(Request(address, headers={"Accept-Language": language}), timeout=30) as answer:
+    with urlopen(Request(address, headers={"Accept-Language": language}), timeout=PATIENCE_SECONDS) as answer:
         return answer.read(), answer.headers
 
 
@@ -372,7 +374,7 @@ def test_it_serves_page_documents_and_exports_until_it_is_stopped(finished, expe
             table = json.loads(get(f"{address}/demo/exports/2026-10.json")[0])
         finally:
             run.send_signal(stop)
-            rest, complaints = run.communicate(timeout=60)
+            rest, complaints = run.communicate(timeout=PATIENCE_SECONDS)
     assert (run.returncode, rest) == (0, "\nStopped.\n")
     assert "Traceback" not in complaints
     assert not (finished.data / "postgresql" / "data" / "postmaster.pid").exists()

@@ -13,6 +13,7 @@ from billing.usage import profile
 from marketplace import metering
 from marketplace.metering import Span, Tenant, TraceError, gpu_meter, load_trace, read_helios
 from tests.billing.usage_world import NOW, START, at, world
+from tests.billing.waiting import is_alone, wait_for
 
 HEADER = "time,vc,total_gpu_num,running_gpu_num\n"
 COUNTS = {"counted": 0, "duplicate": 0, "conflict": 0, "unmatched": 0, "rejected": 0}
@@ -285,12 +286,13 @@ def test_a_load_killed_anywhere_and_run_again_makes_the_same_readings(fresh_data
     seen = []
     for target in (0, 1, 10_001, 20_001, 30_001):
         with fresh_database.start("load_trace", path, stdout=os.open(os.devnull, os.O_WRONLY)) as process:
-            while process.poll() is None and UsageEvent.objects.count() < target:
-                time.sleep(0.002)
+            wait_for(lambda: process.poll() is not None or UsageEvent.objects.count() >= target)  # noqa: B023
             if target == 0:
                 time.sleep(0.8)
             process.kill()
-        seen.append((process.wait(), UsageEvent.objects.count()))
+        code = process.wait()
+        wait_for(is_alone)  # a batch may be stored after the process that sent it is dead
+        seen.append((code, UsageEvent.objects.count()))
     assert [code for code, _ in seen] == 5 * [-9]
     assert all(count % 10_000 == 0 for _, count in seen)  # batches whole or not at all
     stored = seen[-1][1]

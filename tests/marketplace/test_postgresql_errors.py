@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,9 @@ from django.db import connection
 
 from marketplace.postgresql import server as embedded
 from marketplace.postgresql.base import DatabaseFeatures, ServerTooOldError
+from tests.billing.waiting import PATIENCE_SECONDS
 from tests.marketplace.test_postgresql import ROOT, answer, client, needs_root, postmaster
+from tests.ports import free_port
 
 QUESTION = ("migrate", "--check")
 
@@ -28,7 +29,7 @@ def manage(*arguments, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -62,8 +63,7 @@ def _remote(folder):
             stdin="ALTER ROLE suanli PASSWORD 'open-sesame'\n",
         )
     (server.folder / "data" / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     # Into a file, not a pipe: the server would hold the pipe open.
     done = server._spawn(
         "pg_ctl", "start", "-D", "data", "-w", "-l", "server.log", "-o", f"-h 127.0.0.1 -p {port} -k ''"

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from marketplace.postgresql import passage
+from tests.billing.waiting import PATIENCE_SECONDS
 from tests.marketplace.test_postgresql import ROOT, needs_root
 
 pytestmark = needs_root
@@ -49,7 +50,7 @@ def test_processes_that_need_the_system_user_at_once_on_a_new_machine_all_get_th
             subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
             for _ in range(6)
         ]
-        told = [process.communicate(timeout=60)[0] for process in started]
+        told = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in started]
         assert told == [f"{pwd.getpwnam(name).pw_uid}\n"] * 6
     finally:
         subprocess.run(["/usr/sbin/userdel", name], check=False, capture_output=True)

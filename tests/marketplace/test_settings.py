@@ -13,6 +13,7 @@ from django.core.mail import send_mail
 
 from marketplace import environment
 from marketplace.mail import Files
+from tests.billing.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -26,7 +27,7 @@ def manage(*arguments, **environ):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
 
 
