@@ -54,8 +54,27 @@ def of(*, programmes: Collection[Programme], at: datetime) -> dict[int, Outlook]
     return found
 
 
+def each(*, programme: Programme, at: datetime) -> list[Outlook]:
+    """The outlooks of all its budgets: those that hold today, the longest first; then those to come, the next first; then those
+    that are over, the latest first. Five queries; its issuer is at hand.
+    """
+    require_aware("at", at)
+    budgets = list(BudgetPeriod.objects.filter(programme=programme))
+    today = local_date(programme=programme, at=at)
+    used = grown(programmes=[programme.pk], since_at=at - timedelta(days=DAYS), until_at=at) if budgets else {}
+
+    def place(budget: BudgetPeriod) -> tuple[int, int, int]:
+        if budget.from_date > today:
+            return 1, budget.from_date.toordinal(), budget.pk
+        if budget.until_date < today:
+            return 2, -budget.until_date.toordinal(), budget.pk
+        return 0, (budget.from_date - budget.until_date).days, budget.pk
+
+    return [of_budget(budget=budget, used=used, today=today) for budget in sorted(budgets, key=place)]
+
+
 def of_budget(*, budget: BudgetPeriod, used: Grown, today: date) -> Outlook:
-    """Pure: by what grown() told."""
+    """Pure: by what grown() told. A budget that is over is not used up any more."""
     first, last = f"{budget.from_date:%Y-%m}", f"{budget.until_date:%Y-%m}"
     grown_minor = sum(
         amount_minor
@@ -63,7 +82,9 @@ def of_budget(*, budget: BudgetPeriod, used: Grown, today: date) -> Outlook:
         if programme_id == budget.programme_id and first <= month <= last
     )
     left_minor = budget.budget_minor - budget.committed_minor - budget.redeemed_minor
-    day = exhausted_on(left_minor=left_minor, grown_minor=grown_minor, today=today, last_date=budget.until_date)
+    day = None
+    if budget.until_date >= today:
+        day = exhausted_on(left_minor=left_minor, grown_minor=grown_minor, today=today, last_date=budget.until_date)
     return Outlook(budget, grown_minor, day)
 
 

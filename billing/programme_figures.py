@@ -3,7 +3,7 @@
 Nothing here writes. Amounts are minor units of the programme's currency; what was clawed back is taken off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -45,21 +45,32 @@ class Group:
     redeemed_minor: int
 
 
-def by_month(*, budget: BudgetPeriod) -> list[Month]:
-    """Each month of the budget, in order. Two queries."""
-    codes = {}
+def by_month(*, budgets: Sequence[BudgetPeriod]) -> dict[int, list[Month]]:
+    """By budget's id, each of its months, in order; the budgets are of one programme. Two queries."""
+    codes = {budget.pk: _months(budget) for budget in budgets}
+    wanted = {code for months in codes.values() for code in months}
+    programmes = {budget.programme_id for budget in budgets}
+    open_ones = Commitment.objects.filter(
+        grant__programme__in=programmes, state=Commitment.State.OPEN, month__in=wanted
+    )
+    committed = dict(open_ones.values_list("month").annotate(Sum("amount_minor")).order_by())
+    redeemed = Redemption.objects.filter(share__programme__in=programmes, share__month__in=wanted)
+    paid = dict(redeemed.values_list("share__month").annotate(sum=_REDEEMED).order_by())
+    return {
+        budget_id: [Month(code, last, committed.get(code, 0), paid.get(code, 0)) for code, last in months.items()]
+        for budget_id, months in codes.items()
+    }
+
+
+def _months(budget: BudgetPeriod) -> dict[str, date]:
+    """Each month's last day, by its code."""
+    found = {}
     first = budget.from_date
     while first <= budget.until_date:
         after = (first + timedelta(days=31)).replace(day=1)
-        codes[f"{first:%Y-%m}"] = after - timedelta(days=1)
+        found[f"{first:%Y-%m}"] = after - timedelta(days=1)
         first = after
-    open_ones = Commitment.objects.filter(
-        grant__programme=budget.programme_id, state=Commitment.State.OPEN, month__in=codes
-    )
-    committed = dict(open_ones.values_list("month").annotate(Sum("amount_minor")).order_by())
-    redeemed = Redemption.objects.filter(share__programme=budget.programme_id, share__month__in=codes)
-    paid = dict(redeemed.values_list("share__month").annotate(sum=_REDEEMED).order_by())
-    return [Month(code, last, committed.get(code, 0), paid.get(code, 0)) for code, last in codes.items()]
+    return found
 
 
 def by_firm(*, programme: Programme) -> dict[int, Firm]:

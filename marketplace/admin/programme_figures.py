@@ -41,7 +41,7 @@ def figures(request: HttpRequest, programme_id: int) -> HttpResponse:
     programme = get_object_or_404(Programme.objects.select_related("issuer"), pk=programme_id)
     at = timezone.now()
     today = local_date(programme=programme, at=at)
-    seen = outlook.of(programmes=[programme], at=at).get(programme.pk)
+    seen = outlook.each(programme=programme, at=at)
     firms = programme_figures.by_firm(programme=programme)
     groups = [
         (_("Firms by size"), PartyFact.Kind.SIZE_CLASS),
@@ -51,33 +51,74 @@ def figures(request: HttpRequest, programme_id: int) -> HttpResponse:
         _groups(title, kind, programme_figures.by_fact(firms=firms, kind=kind, on_date=today), programme.currency)
         for title, kind in groups
     ]
+    months = programme_figures.by_month(budgets=[each.budget for each in seen])
     context: dict[str, Any] = {
         "back": staff.address("billing_programme_change", programme.pk),
         "double": staff.address("double_funding"),
-        "tables": tables,
-        "seen": seen,
+        "budgets": [_budget(each, months[each.budget.pk], today, programme.currency) for each in seen],
+        "tables": [*([_budgets(seen, programme.currency)] if seen else []), *tables],
     }
-    if seen is not None:
-        months = programme_figures.by_month(budget=seen.budget)
-        levels = _levels(months, seen, today)
-        context |= {
-            "chart": _chart(months, levels, seen, programme.currency),
-            "intro": _said(seen, programme.currency),
-            "tables": [_months(months, levels, seen, programme.currency), *tables],
-        }
     title = f"{named(programme)}: {gettext('Figures')}"
     return staff.show(request, "admin/programme_figures.html", title, context)
 
 
-def _said(seen: Outlook, currency: str) -> str:
-    """When the budget is used up, and how that is reckoned."""
+def _budget(seen: Outlook, months: Sequence[Month], today: date, currency: str) -> dict[str, Any]:
+    """What is drawn and said of one budget."""
+    levels = _levels(months, seen, today)
+    return {
+        "id": seen.budget.pk,
+        "title": _called(seen),
+        "intro": _said(seen, today, currency),
+        "chart": _chart(months, levels, seen, currency),
+        "tables": [_months(months, levels, seen, currency)],
+    }
+
+
+def _called(seen: Outlook) -> str:
+    """By its code and its days, since codes are the operator's."""
+    budget = seen.budget
+    return gettext("Budget %(code)s, %(first)s – %(last)s") % {
+        "code": budget.code,
+        "first": budget.from_date,
+        "last": budget.until_date,
+    }
+
+
+def _budgets(seen: Sequence[Outlook], currency: str) -> Table:
+    rows = []
+    for each in seen:
+        budget = each.budget
+        amounts = (budget.budget_minor, budget.committed_minor, budget.redeemed_minor, each.left_minor)
+        used_up = "–" if each.exhausted_on is None else each.exhausted_on.isoformat()
+        days = (budget.from_date.isoformat(), budget.until_date.isoformat())
+        rows.append([budget.code, *days, *(money(amount_minor, currency) for amount_minor in amounts), used_up])
+    headers = [
+        _("budget"),
+        _("from"),
+        _("until"),
+        _("limit"),
+        _("committed"),
+        _("redeemed"),
+        _("left"),
+        _("used up on"),
+    ]
+    return Table(_("Budgets"), headers, rows, numbers=(3, 4, 5, 6), moments=(1, 2, 7))
+
+
+def _said(seen: Outlook, today: date, currency: str) -> str:
+    """When the budget is used up, and how that is reckoned; of one that is over, what was left."""
     told = {
+        "limit": money(seen.budget.budget_minor, currency),
         "amount": money(seen.grown_minor, currency),
         "days": outlook.DAYS,
         "left": money(seen.left_minor, currency),
         "day": seen.exhausted_on,
         "last": seen.budget.until_date,
     }
+    if seen.budget.until_date < today:
+        return gettext("It is over: %(left)s of %(limit)s are left.") % told
+    if seen.left_minor <= 0:
+        return gettext("Nothing of its %(limit)s is left.") % told
     if seen.exhausted_on is None:
         return (
             gettext("%(amount)s were used in the last %(days)s days: the %(left)s that are left last until %(last)s.")

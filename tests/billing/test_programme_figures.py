@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from billing import clawbacks, invoicing, parties, programme_figures
+from billing import clawbacks, invoicing, parties, programme_figures, programmes
 from billing.models import BudgetPeriod, Contract
 from billing.programme_figures import Group, Month
 from tests.billing import programmes_world, world
@@ -31,7 +31,8 @@ def test_a_budget_by_month_of_use(issuer):
     programmes_world.commit(grant, account, {"2020-06": 500, "2020-07": 700})
     invoice = invoicing.issue(account=account, period=world.may(issuer), at=world.JUNE, actor="test")
     clawbacks.claw_back(invoice=invoice, credited={1: 4_000}, source="c", at=world.JUNE, actor="test")
-    months = programme_figures.by_month(budget=BudgetPeriod.objects.get())
+    budget = BudgetPeriod.objects.get()
+    months = programme_figures.by_month(budgets=[budget])[budget.pk]
     assert [month.code for month in months] == [f"2020-{number:02}" for number in range(1, 13)]
     assert months[3:7] == [
         Month("2020-04", date(2020, 4, 30), 0, 0),
@@ -42,6 +43,25 @@ def test_a_budget_by_month_of_use(issuer):
     assert sum(month.committed_minor + month.redeemed_minor for month in months) == sum(
         programmes_world.counts(programme)[1:]
     )
+
+
+def test_several_budgets_by_month_of_use_take_no_more_queries(issuer, django_assert_num_queries):
+    (account,) = world.buyers(issuer, world.publish().tariff, 1)
+    programme = programmes_world.programme(issuer)
+    for number, (first, last) in enumerate((((2020, 4, 1), (2020, 6, 30)), ((2020, 7, 1), (2020, 9, 30))), 2):
+        days = {"from_date": date(*first), "until_date": date(*last)}
+        programmes.set_budget(programme=programme, code=f"q{number}", **days, budget_minor=5_000)
+    grant = programmes_world.grant(programme, account)
+    programmes_world.commit(grant, account, {"2020-06": 500, "2020-07": 700})
+    budgets = list(BudgetPeriod.objects.all())
+    with django_assert_num_queries(2):
+        found = programme_figures.by_month(budgets=budgets)
+    told = {
+        budget.code: {month.code: month.committed_minor for month in found[budget.pk] if month.committed_minor}
+        for budget in budgets
+    }
+    assert told == {"all": {"2020-06": 500, "2020-07": 700}, "q2": {"2020-06": 500}, "q3": {"2020-07": 700}}
+    assert [month.code for month in found[BudgetPeriod.objects.get(code="q3").pk]] == ["2020-07", "2020-08", "2020-09"]
 
 
 def test_firms_by_what_staff_verified_of_them(issuer, django_assert_num_queries):

@@ -287,9 +287,10 @@ def test_commitments_shares_and_redemptions_are_filtered(staff, zoned, programme
 # Figures
 
 
-def bars(response):
-    """Heights of the parts of each bar, in thousandths of the scale's top."""
-    return [[(part.tone, part.height) for part in bar.rectangles] for bar in response.context["chart"].bars]
+def bars(response, place=0):
+    """Of a budget, the heights of the parts of each bar, in thousandths of the scale's top."""
+    chart = response.context["budgets"][place]["chart"]
+    return [[(part.tone, part.height) for part in bar.rectangles] for bar in chart.bars]
 
 
 def test_the_figures_of_a_programme(staff, zoned):
@@ -318,7 +319,52 @@ def test_the_figures_of_a_programme(staff, zoned):
     assert len(drawn) == 12
     assert drawn[3] == [("left", 833)]  # of a scale to 1,200
     assert [tone for tone, _ in drawn[4]] == ["committed", "left"]
-    assert response.context["chart"].reserved.startswith("M40 ")
+    assert response.context["budgets"][0]["chart"].reserved.startswith("M40 ")
+
+
+def test_each_budget_of_a_programme_is_drawn_with_its_limit_and_when_it_is_used_up(staff, zoned):
+    """On 20 May, of the year's 1,000.00 are 840.00 left: 147 days. Of the second quarter's 150.00 are 50.00: 100.00 in 28 days
+    leave them in 14 days, on 3 June. Of the third's 300.00 are 240.00: 60.00 in 28 days, 112 days, to 9 September.
+    """
+    programme = voucher(zoned.issuer, budget_minor=100_000)
+    for code, first, last, budget_minor in (
+        ("q1", date(2020, 1, 1), date(2020, 3, 31), 20_000),
+        ("q2", date(2020, 4, 1), date(2020, 6, 30), 15_000),
+        ("q3", date(2020, 7, 1), date(2020, 9, 30), 30_000),
+    ):
+        programmes.set_budget(
+            programme=programme, code=code, from_date=first, until_date=last, budget_minor=budget_minor
+        )
+    know(zoned.sun)
+    grant = programmes_world.grant(programme, zoned.sun.account)
+    programmes_world.commit(grant, zoned.sun.account, {"2020-05": 10_000, "2020-07": 6_000}, at=buyers.local(2))
+    response = staff.get(f"/admin/programmes/{programme.pk}/figures/")
+    page = text(response)
+    for words in (
+        (
+            "Budget all, 2020-01-01 – 2020-12-31 ¥160.00 were used in the last 28 days: the ¥840.00 that are left are used up on"
+            " 2020-10-14."
+        ),
+        (
+            "Budget q2, 2020-04-01 – 2020-06-30 ¥100.00 were used in the last 28 days: the ¥50.00 that are left are used up on"
+            " 2020-06-03."
+        ),
+        (
+            "Budget q3, 2020-07-01 – 2020-09-30 ¥60.00 were used in the last 28 days: the ¥240.00 that are left are used up on"
+            " 2020-09-09."
+        ),
+        "Budget q1, 2020-01-01 – 2020-03-31 It is over: ¥200.00 of ¥200.00 are left.",
+        "all 2020-01-01 2020-12-31 ¥1,000.00 ¥160.00 ¥0.00 ¥840.00 2020-10-14",
+        "q2 2020-04-01 2020-06-30 ¥150.00 ¥100.00 ¥0.00 ¥50.00 2020-06-03",
+        "q1 2020-01-01 2020-03-31 ¥200.00 ¥0.00 ¥0.00 ¥200.00 –",
+    ):
+        assert words in page, words
+    assert [len(bars(response, place)) for place in range(4)] == [12, 3, 3, 3]
+    assert [[tone for tone, _ in bar] for bar in bars(response, 1)] == [["left"], *[["committed", "left"]] * 2]
+    programmes.set_budget(
+        programme=programme, code="q2", from_date=date(2020, 4, 1), until_date=date(2020, 6, 30), budget_minor=10_000
+    )
+    assert "Nothing of its ¥100.00 is left." in text(staff.get(f"/admin/programmes/{programme.pk}/figures/"))
 
 
 def test_figures_without_a_budget_and_without_firms(staff, zoned):
