@@ -7,7 +7,7 @@ same funding. `lock` and `redeem` stand in the transaction that issues (billing.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Protocol
@@ -37,6 +37,8 @@ from billing.rating.period import day_start
 
 Rate = tuple[str, Decimal]  # tax category and rate
 Mode, Treatment = Programme.Mode, Programme.VatTreatment
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_MOST = 2**62
 PAYING = Q(
     state__in=[Grant.State.APPROVED, Grant.State.EXPIRED],
     programme__state__in=[Programme.State.OPEN, Programme.State.PAUSED],
@@ -98,6 +100,7 @@ class Funded:
 
     offered: Offered
     share: Share
+    lost_minor: int = 0  # of an estimate: what was promised before and goes, since a line reaches beyond the window now
 
     @property
     def offset_minor(self) -> int:
@@ -106,22 +109,39 @@ class Funded:
 
 def fund(lines: Sequence[Charged], offered: Sequence[Offered], currency: str) -> tuple[Funded, ...]:
     """The shares of the programmes in the order in which they pay. Pure."""
-    priced = [
-        funding.Priced(
-            net_minor=charged.amount_minor,
-            kind=charged.line.kind,
-            charge=charged.line.charge,
-            provider=charged.supply.provider_id,
-            unit=charged.line.unit,
-            quantity=charged.line.quantity,
-            start=charged.line.start,
-            end=charged.line.end,
-        )
-        for charged in lines
-    ]
+    priced = [_priced(charged) for charged in lines]
     by_code = {each.offer.code: each for each in offered}
     shares = funding.shares(priced, [each.offer for each in offered], exponent(currency))
     return tuple(Funded(by_code[share.code], _as_recorded(by_code[share.code], share)) for share in shares)
+
+
+def _priced(charged: Charged, sign: int = 1) -> funding.Priced:
+    return funding.Priced(
+        net_minor=sign * charged.amount_minor,
+        kind=charged.line.kind,
+        charge=charged.line.charge,
+        provider=charged.supply.provider_id,
+        unit=charged.line.unit,
+        quantity=sign * charged.line.quantity,
+        start=charged.line.start,
+        end=charged.line.end,
+    )
+
+
+def is_outside(lines: Sequence[Charged], offered: Offered) -> bool:
+    """Is there a line that it would pay for, were it not for its window?"""
+    always = replace(offered.offer, window=(_FIRST, _LAST))
+    return any(
+        charged.amount_minor > 0 and always.takes(priced) and not offered.offer.takes(priced)
+        for charged, priced in ((charged, _priced(charged)) for charged in lines)
+    )
+
+
+def taken_back(lines: Sequence[Charged], offered: Offered, currency: str) -> int:
+    """What it would pay less of an estimate whose lines are less than nothing together, whatever its budget and caps have left."""
+    offer = replace(offered.offer, invoice_left=None, firm_left=None, budget_left=_MOST)
+    [share] = funding.shares([_priced(charged, -1) for charged in lines], [offer], exponent(currency))
+    return share.share_minor
 
 
 def _as_recorded(offered: Offered, share: Share) -> Share:

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q, Sum
 
 from billing import budgets, funding, periods
 from billing.charging import Charges, Estimate
-from billing.funding import Funded, Offered
+from billing.funding import Charged, Funded, Offered
 from billing.models import Account, Commitment, Grant, Issuer, Programme
 
 PROMISING = Q(
@@ -51,6 +51,7 @@ class Promising:
         """Two queries, those of who is barred, and one more where an invoice is capped, or a group excludes others; none
         without grants.
         """
+        self._account = account
         self._months = {month: [each for each in grants if _holds(each, month)] for month in months}
         self._periods = {month: periods.unstored(issuer=issuer, code=month) for month in months}
         asked = {grant.pk: grant for of_month in self._months.values() for grant in of_month}
@@ -82,6 +83,20 @@ class Promising:
             programme_id, amount_minor = each.offered.programme_id, sign * each.share.share_minor
             self._counters.count(programme_id=programme_id, month=month, amount_minor=amount_minor)
 
+    def windowed(self, month: str, funded: Funded, lines: Sequence[Charged], currency: str) -> Funded:
+        """With what the window makes of it. Hours that are booked next to others are one line with them, and a line counts if
+        all of it lies in the window: so the share may be none ("window"), and what was promised of the others may be lost.
+        One query where it may.
+        """
+        offered, share = funded.offered, funded.share
+        if share.share_minor or share.limited_by or not funding.is_outside(lines, offered):
+            return funded
+        lost_minor = 0
+        if share.eligible_minor < 0 and self._account is not None:
+            promised = _committed([offered.grant_id], self._account, [month]).get((offered.grant_id, month), 0)
+            lost_minor = min(promised, funding.taken_back(lines, offered, currency))
+        return replace(funded, share=replace(share, limited_by="window"), lost_minor=lost_minor)
+
     def _offer(self, grant: Grant, month: str) -> Offered:
         programme, key = grant.programme, (grant.pk, month)
         left = self._counters.left(programme.pk, month)
@@ -107,13 +122,16 @@ def promise(*, estimate: Estimate, party_id: int, issuer: Issuer, account: Accou
     for month, of_month in estimate.charges.items():
         funded = funding.fund(of_month.lines, promising.offers(month), estimate.currency)
         promising.count(month, funded)
+        funded = tuple(promising.windowed(month, each, of_month.lines, estimate.currency) for each in funded)
         taxes = funding.taxed(of_month.lines, of_month.taxes, funded)
         charges[month] = replace(of_month, funding=funded, taxes=taxes, is_granted=bool(funded))
     return replace(estimate, charges=charges)
 
 
 def shares(charges: Mapping[str, Charges]) -> list[dict[str, Any]]:
-    """The promises in JSON's types, month by month in the order in which programmes pay; those that promise 0 too."""
+    """The promises in JSON's types, month by month in the order in which programmes pay; those that promise 0 too, and what is lost
+    of earlier ones, where anything is.
+    """
     return [
         {
             "grant": each.offered.grant_id,
@@ -127,6 +145,7 @@ def shares(charges: Mapping[str, Charges]) -> list[dict[str, Any]]:
             "wanted_minor": each.share.wanted_minor,
             "share_minor": each.share.share_minor,
             "limited_by": each.share.limited_by,
+            **({"lost_minor": each.lost_minor} if each.lost_minor else {}),
         }
         for month, of_month in charges.items()
         for each in of_month.funding

@@ -81,6 +81,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "limit.firm_cap": ("单家企业资助上限", "the cap for a firm"),
     "limit.budget": ("项目预算余额", "what is left of the budget"),
     "limit.stacking": ("不可与同组项目叠加", "another programme of its group"),
+    "limit.window": ("资助期限", "the days for which it pays"),
     "capitals": ("价税合计（大写）", ""),
     "not_fapiao": (
         "本账单为计费与结算凭证，不是增值税发票；发票以税务机关赋号的数电票为准。",

@@ -154,7 +154,8 @@ class PartShape(serializers.Serializer[Any]):
 
 class PromiseShape(serializers.Serializer[Any]):
     """What a programme promises of a month's net; `limited_by` says what makes it less than it wanted. A reimbursement is
-    paid back to the buyer, who pays all at first. What is paid in the end is decided by the month's invoice.
+    paid back to the buyer, who pays all at first. What is paid in the end is decided by the month's invoice. `lost_minor`: what
+    was promised for hours next to these and is not paid then, since a line must lie in the programme's and the grant's window.
     """
 
     programme = serializers.CharField()
@@ -164,7 +165,8 @@ class PromiseShape(serializers.Serializer[Any]):
     eligible_minor = serializers.IntegerField()
     wanted_minor = serializers.IntegerField()
     share_minor = serializers.IntegerField()
-    limited_by = serializers.ChoiceField(["", "invoice_cap", "firm_cap", "budget", "stacking"])
+    limited_by = serializers.ChoiceField(["", "invoice_cap", "firm_cap", "budget", "stacking", "window"])
+    lost_minor = serializers.IntegerField(default=0)
 
 
 class QuoteShape(RowShape):

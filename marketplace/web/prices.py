@@ -122,6 +122,7 @@ def promises(quote: Quote) -> list[dict[str, Any]]:
             "month": share["month"],
             "share": figures.money(share["share_minor"], quote.currency),
             "why": labels.name("limit", share["limited_by"], language) if share["limited_by"] else "",
+            "lost": figures.money(-share["lost_minor"], quote.currency) if share.get("lost_minor") else "",
             "is_later": share["mode"] == "reimbursement",
         }
         for share in quote.shares

@@ -1,11 +1,12 @@
 """What limits a promise of programmes to what the month's invoice would pay: quantities taken back, groups, empty months."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
 from billing import programmes
-from billing.models import ProgrammeShare
+from billing.models import Programme, ProgrammeShare
 from marketplace import reservations
 from marketplace.reservations import shares
 from tests.billing import programmes_world
@@ -90,6 +91,58 @@ def test_the_invoice_is_paid_by_the_one_of_the_group_that_has_promised(on_sale):
     assert paid == {"first": (0, "stacking"), "second": (8_000, "")}
     assert [programmes_world.counts(made[name][0])[1:] for name in made] == [(0, 0), (0, 8_000)]
     programmes_world.check_ties()
+
+
+def within(market, first, last):
+    """30 % for use from the one day of May to the other, both included; START is 8 o'clock on 12 May."""
+    made = programme(market, to=())
+    granted = programmes.apply(programme=made, party=market.sun.party, at=AT, actor="test")
+    days = {"from_date": date(2020, 5, first), "until_date": date(2020, 5, last)}
+    programmes.approve(grant=granted, **days, at=AT, actor="staff")
+    return made
+
+
+def test_of_a_window_within_a_month_what_lies_in_it_is_promised_and_paid(on_sale):
+    within(on_sale, 12, 12)
+    row = on_sale.confirmed()
+    assert told(row.quote) == [("sme-30", "2020-05", 24_000, "")]
+    reservations.start(reservation=row, at=START, actor="task")
+    after_month(on_sale)  # of 160.00 for what is reserved
+    assert ProgrammeShare.objects.get().share_minor == 4_800
+
+
+@pytest.mark.parametrize(("first", "last"), [(13, 31), (1, 11)])
+def test_of_what_lies_outside_of_the_window_nothing_is_promised_and_it_says_why(on_sale, first, last):
+    within(on_sale, first, last)
+    assert told(on_sale.quote()) == [("sme-30", "2020-05", 0, "window")]
+
+
+def test_hours_beyond_the_window_take_the_promise_of_those_next_to_them_and_the_quote_says_so(on_sale):
+    """From 8 o'clock on 12 May to 4 o'clock on the 13th is one line, and the grant ends with the 12th: none of it is paid."""
+    within(on_sale, 1, 12)
+    row = on_sale.confirmed()
+    quote = reservations.extension_quote(reservation=row, end_at=START + 20 * HOUR, at=AT, actor="user:1")
+    assert told(quote) == [("sme-30", "2020-05", 0, "window")]
+    assert (quote.shares[0]["lost_minor"], quote.subsidy_minor) == (24_000, 0)
+    day = reservations.extension_quote(reservation=row, end_at=START + 16 * HOUR, at=AT, actor="user:1")
+    assert told(day) == [("sme-30", "2020-05", 14_400, "")]
+    assert "lost_minor" not in day.shares[0]
+    reservations.extend(quote=quote, at=AT, actor="user:1")
+    reservations.start(reservation=row, at=START, actor="task")
+    after_month(on_sale)
+    assert ProgrammeShare.objects.get().share_minor == 0
+    assert programmes_world.counts(Programme.objects.get())[1:] == (0, 0)
+    programmes_world.check_ties()
+
+
+def test_hours_in_the_window_that_touch_others_before_it_are_not_promised_and_with_a_gap_they_are(on_sale):
+    within(on_sale, 13, 31)
+    on_sale.confirmed(end_at=START + 16 * HOUR)  # to midnight
+    touching = on_sale.quote(start_at=START + 16 * HOUR, end_at=START + 26 * HOUR)
+    assert told(touching) == [("sme-30", "2020-05", 0, "window")]
+    assert "lost_minor" not in touching.shares[0]
+    apart = on_sale.quote(start_at=START + 17 * HOUR, end_at=START + 27 * HOUR)
+    assert told(apart) == [("sme-30", "2020-05", 24_000, "")]
 
 
 def test_what_is_given_back_of_a_month_in_which_nothing_was_charged_is_nothing(on_sale):
