@@ -3,6 +3,10 @@
 A voucher is claimed by the issuer, who gave the buyer the money before: `subsidy_receivable` goes down by what is paid. A
 reimbursement is claimed by the firm itself, with the invoice as its proof; nothing is posted. What a settled claim did not
 pay, and what was clawed back after it was paid, goes into a later one: claims paid + owed = redeemed − clawed back.
+
+A firm that claims by itself says itself what became of its claim, and may have been wrong: it takes the last step back, as long
+as no later claim stands on it. Of a voucher's claim no step is taken back: its settlement is posted. Each step is kept in
+ClaimChange.
 """
 
 from datetime import datetime
@@ -13,7 +17,7 @@ from django.db.models import F
 from billing import ledger, periods
 from billing.integrity import named, require_aware
 from billing.ledger import Wanted
-from billing.models import Claim, ClaimLine, LedgerAccount, Party, Programme, Redemption
+from billing.models import Claim, ClaimChange, ClaimLine, LedgerAccount, Party, Programme, Redemption
 from billing.rating.money import largest_remainder
 
 Kind, State = LedgerAccount.Kind, Claim.State
@@ -28,7 +32,11 @@ class AlreadyClaimedError(Exception):
 
 
 class InvalidClaimError(ValueError):
-    """A fact of a claim or of its settlement is out of its range."""
+    """A fact of a claim or of its settlement is out of its range. `field`: which."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ClaimDiffersError(Exception):
@@ -37,6 +45,10 @@ class ClaimDiffersError(Exception):
 
 class ClaimStateError(Exception):
     """The claim's state does not allow that."""
+
+
+class LaterClaimError(Exception):
+    """A later claim asks for what this one did not pay: what became of this one stays."""
 
 
 VIOLATIONS = {
@@ -104,17 +116,95 @@ def claim(
             ClaimLine(claim=made, redemption_id=redemption_id, amount_minor=amount_minor)
             for redemption_id, amount_minor in rows
         )
+        _note(made, at, actor)
     return made
 
 
-def submit(*, claim: Claim, at: datetime, actor: str) -> None:  # noqa: ARG001  - every verb says who
-    """Hand it in; again changes nothing. Raises ClaimStateError."""
+def key_of(*, programme: Programme, claimant: Party, from_month: str, until_month: str) -> str:
+    """Of a firm's own claim: the same for a second click; another one once that claim is settled, since what it did not pay is
+    claimed again.
+    """
+    key = f"{claimant.credit_code} {from_month} {until_month}"
+    settled = Claim.objects.filter(programme=programme, key__startswith=key, settled_at__isnull=False).count()
+    return f"{key} {settled + 1}" if settled else key
+
+
+def _note(claim: Claim, at: datetime, actor: str) -> None:
+    ClaimChange.objects.create(
+        claim=claim, state=claim.state, paid_minor=claim.paid_minor, reason=claim.reason, at=at, actor=actor
+    )
+
+
+def _locked(claim: Claim) -> Claim:
+    rows = Claim.objects.select_for_update(of=("self",), no_key=True).select_related("programme__issuer")
+    return rows.get(pk=claim.pk)
+
+
+def submit(*, claim: Claim, at: datetime, actor: str) -> None:
+    """Hand it in; again changes nothing."""
     require_aware("at", at)
     with named(VIOLATIONS), transaction.atomic():
-        Claim.objects.filter(pk=claim.pk, state=State.DRAFT).update(state=State.SUBMITTED, submitted_at=at)
+        locked = _locked(claim)
+        if locked.state == State.DRAFT:
+            locked.state, locked.submitted_at = State.SUBMITTED, at
+            locked.save(update_fields=["state", "submitted_at"])
+            _note(locked, at, actor)
     claim.refresh_from_db()
-    if claim.state == State.DRAFT:
-        raise ClaimStateError(f"claim {claim.key} is {claim.state}: expected submitted")
+
+
+def take_back(*, claim: Claim, at: datetime, actor: str) -> None:
+    """A firm's own claim is a draft again: it was not handed in after all. Again changes nothing. Raises ClaimStateError."""
+    require_aware("at", at)
+    with named(VIOLATIONS), transaction.atomic():
+        locked = _locked(claim)
+        _require_own(locked)
+        if locked.settled_at is not None:
+            raise ClaimStateError(f"claim {locked.key} is {locked.state}: expected submitted to take it back")
+        if locked.state == State.SUBMITTED:
+            locked.state, locked.submitted_at = State.DRAFT, None
+            locked.save(update_fields=["state", "submitted_at"])
+            _note(locked, at, actor)
+    claim.refresh_from_db()
+
+
+def reopen(*, claim: Claim, at: datetime, actor: str) -> None:
+    """What became of a firm's own claim was told wrongly: it is submitted and not settled again. Again changes nothing.
+
+    Raises ClaimStateError, LaterClaimError.
+    """
+    require_aware("at", at)
+    with named(VIOLATIONS), transaction.atomic():
+        locked = _locked(claim)
+        _require_own(locked)
+        if locked.state == State.DRAFT:
+            raise ClaimStateError(f"claim {locked.key} is {locked.state}: expected a settled one to reopen it")
+        if locked.settled_at is not None:
+            _unsettle(locked)
+            _note(locked, at, actor)
+    claim.refresh_from_db()
+
+
+def _require_own(claim: Claim) -> None:
+    if claim.programme.mode != Programme.Mode.REIMBURSEMENT:
+        raise ClaimStateError(
+            f"claim {claim.key} is one of a {claim.programme.mode}: expected a reimbursement's, of which nothing is posted"
+        )
+
+
+def _unsettle(claim: Claim) -> None:
+    lines = list(claim.lines.order_by("redemption_id"))
+    ids = [line.redemption_id for line in lines]
+    list(
+        Redemption.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
+    )  # as who claims locks them
+    later = ClaimLine.objects.filter(redemption__in=ids, claim__gt=claim.pk).select_related("claim").first()
+    if later is not None:
+        raise LaterClaimError(f"claim {claim.key}: claim {later.claim.key} asks for what it did not pay; it stays")
+    for line in lines:
+        Redemption.objects.filter(pk=line.redemption_id).update(paid_minor=F("paid_minor") - (line.paid_minor or 0))
+    claim.lines.update(paid_minor=None)
+    claim.state, claim.paid_minor, claim.reason, claim.settled_at = State.SUBMITTED, None, "", None
+    claim.save(update_fields=["state", "paid_minor", "reason", "settled_at"])
 
 
 def settle_claim(*, claim: Claim, paid_minor: int, reason: str = "", at: datetime, actor: str) -> None:
@@ -125,11 +215,7 @@ def settle_claim(*, claim: Claim, paid_minor: int, reason: str = "", at: datetim
     """
     require_aware("at", at)
     with named(VIOLATIONS), transaction.atomic():
-        locked = (
-            Claim.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("programme__issuer")
-            .get(pk=claim.pk)
-        )
+        locked = _locked(claim)
         if locked.settled_at is None:
             _settle(locked, paid_minor, reason, at, actor)
     claim.refresh_from_db()
@@ -142,9 +228,11 @@ def _settle(claim: Claim, paid_minor: int, reason: str, at: datetime, actor: str
         raise ClaimStateError(f"claim {claim.key} is {claim.state}: expected submitted to settle it")
     is_whole = paid_minor == claim.amount_minor
     if not is_whole and not 0 <= paid_minor < claim.amount_minor:
-        raise InvalidClaimError(f"paid_minor is {paid_minor}: expected 0 to {claim.amount_minor}, what was claimed")
+        raise InvalidClaimError(
+            f"paid_minor is {paid_minor}: expected 0 to {claim.amount_minor}, what was claimed", field="paid_minor"
+        )
     if not is_whole and not reason.strip():
-        raise InvalidClaimError("reason is empty: expected why it is not paid in full")
+        raise InvalidClaimError("reason is empty: expected why it is not paid in full", field="reason")
     lines = list(claim.lines.order_by("redemption_id"))
     parts = (
         [line.amount_minor for line in lines]
@@ -158,7 +246,9 @@ def _settle(claim: Claim, paid_minor: int, reason: str, at: datetime, actor: str
         if part_minor:
             Redemption.objects.filter(pk=line.redemption_id).update(paid_minor=F("paid_minor") + part_minor)
     state = State.PAID if is_whole else State.SHORT_PAID if paid_minor else State.REJECTED
-    Claim.objects.filter(pk=claim.pk).update(state=state, paid_minor=paid_minor, reason=reason, settled_at=at)
+    claim.state, claim.paid_minor, claim.reason, claim.settled_at = state, paid_minor, reason, at
+    claim.save(update_fields=["state", "paid_minor", "reason", "settled_at"])
+    _note(claim, at, actor)
     programme = claim.programme
     if paid_minor and programme.mode == Programme.Mode.VOUCHER:
         issuer = programme.issuer

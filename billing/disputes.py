@@ -6,12 +6,13 @@ the buyer would pay of that, tax included, is held out of collection. Staff upho
 disputes an invoice locks its row first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from billing import adjustments, notes, standing
 from billing.adjustments import InvalidReasonError, require_reason
@@ -27,7 +28,11 @@ LONGEST_REASON = 2_000
 
 
 class InvalidDisputeError(ValueError):
-    """There is nothing left of the line to dispute, or less than that, or no reason is told."""
+    """There is nothing left of the line to dispute, or less than that, or no reason is told. `field`: the fact at fault."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class DisputeDiffersError(Exception):
@@ -64,21 +69,47 @@ def disputable(*, line: InvoiceLine) -> Disputable | None:
     return None if found is None else found[1]
 
 
+def disputable_lines(*, document: Invoice) -> list[tuple[InvoiceLine, Disputable]]:
+    """The lines of an issued invoice or note of which something is left, and no dispute is open, in order."""
+    invoice = adjustments.issued_invoice(document.corrects or document)
+    return _undisputed(standing.of(invoice), document)
+
+
+def _undisputed(stands: Standing, document: Invoice) -> list[tuple[InvoiceLine, Disputable]]:
+    disputed = Dispute.objects.filter(line__invoice=document, state=State.OPEN).values("line")
+    lines = list(InvoiceLine.objects.filter(invoice=document).exclude(pk__in=disputed).order_by("position"))
+    left = {
+        layer.position: layer.amount_minor
+        for row in stands.rows.values()
+        for layer in row.layers
+        if layer.invoice.pk == document.pk and layer.amount_minor > 0
+    }
+    paid = _paid(lines)
+    return [
+        (line, _left(line, left[line.position], paid.get(line.pk, (0, 0)))) for line in lines if line.position in left
+    ]
+
+
 def _row(stands: Standing, line: InvoiceLine) -> tuple[Key, Disputable] | None:
     for key, row in stands.rows.items():
         for layer in row.layers:
             if (layer.invoice.pk, layer.position) == (line.invoice_id, line.position) and layer.amount_minor > 0:
-                return key, _left(line, layer.amount_minor)
+                return key, _left(line, layer.amount_minor, _paid([line]).get(line.pk, (0, 0)))
     return None
 
 
-def _left(line: InvoiceLine, net_minor: int) -> Disputable:
-    """Programmes that pay in the buyer's place lessen it; those beside the price lessen the taxed amount too."""
-    vouchers = Redemption.objects.filter(line=line, share__programme__mode=Programme.Mode.VOUCHER)
+def _paid(lines: Sequence[InvoiceLine]) -> dict[int, tuple[int, int]]:
+    """By line: what programmes pay in the buyer's place, and what of that is beside the price. One query."""
+    vouchers = Redemption.objects.filter(line__in=lines, share__programme__mode=Programme.Mode.VOUCHER)
     left = F("amount_minor") - F("clawed_back_minor")
-    paid_minor = vouchers.aggregate(total=Sum(left))["total"] or 0
-    beside = vouchers.exclude(share__programme__vat_treatment=Programme.VatTreatment.THIRD_PARTY_CONSIDERATION)
-    beside_minor = beside.aggregate(total=Sum(left))["total"] or 0
+    is_beside = ~Q(share__programme__vat_treatment=Programme.VatTreatment.THIRD_PARTY_CONSIDERATION)
+    sums = vouchers.order_by().values_list("line").annotate(paid=Sum(left), beside=Sum(left, filter=is_beside))
+    return {line_id: (paid_minor, beside_minor or 0) for line_id, paid_minor, beside_minor in sums}
+
+
+def _left(line: InvoiceLine, net_minor: int, paid: tuple[int, int]) -> Disputable:
+    """Programmes that pay in the buyer's place lessen it; those beside the price lessen the taxed amount too."""
+    paid_minor, beside_minor = paid
     tax_minor = round_half_up((net_minor - beside_minor) * Fraction(line.tax_rate), 0)
     return Disputable(net_minor, net_minor - paid_minor + tax_minor)
 
@@ -89,9 +120,7 @@ def open_(*, line: InvoiceLine, reason: str, net_minor: int | None = None, at: d
     The same again gives the open dispute. Raises InvalidDisputeError, DisputeDiffersError, NotCorrectableError.
     """
     require_aware("at", at)
-    reason = reason.strip()
-    if not reason or len(reason) > LONGEST_REASON:
-        raise InvalidDisputeError(f"reason has {len(reason)} characters: expected 1 to {LONGEST_REASON}")
+    reason = _reason(reason)
     with named(VIOLATIONS), transaction.atomic():
         document = Invoice.objects.select_related("corrects").get(pk=line.invoice_id)
         invoice = adjustments.issued_invoice(document.corrects or document, locked=True)
@@ -109,7 +138,8 @@ def open_(*, line: InvoiceLine, reason: str, net_minor: int | None = None, at: d
         wanted_minor = left.net_minor if net_minor is None else net_minor
         if not 0 < wanted_minor <= left.net_minor:
             raise InvalidDisputeError(
-                f"net_minor is {wanted_minor}: expected 1 to {left.net_minor}, what is left of line {line.position}"
+                f"net_minor is {wanted_minor}: expected 1 to {left.net_minor}, what is left of line {line.position}",
+                field="net_minor",
             )
         return Dispute.objects.create(
             line=line,
@@ -122,9 +152,61 @@ def open_(*, line: InvoiceLine, reason: str, net_minor: int | None = None, at: d
         )
 
 
+def open_all(*, document: Invoice, reason: str, at: datetime, actor: str) -> list[Dispute]:
+    """Object to an invoice or a note as a whole: one dispute for each line of which something is left and none is open yet,
+    for all that is left of it. The same again gives those that are open with that reason.
+
+    Raises InvalidDisputeError, NotCorrectableError.
+    """
+    require_aware("at", at)
+    reason = _reason(reason)
+    with named(VIOLATIONS), transaction.atomic():
+        invoice = adjustments.issued_invoice(document.corrects or document, locked=True)
+        made = [
+            Dispute.objects.create(
+                line=line,
+                invoice=invoice,
+                net_minor=left.net_minor,
+                held_minor=left.held_minor(left.net_minor),
+                reason=reason,
+                opened_at=at,
+                opened_by=actor,
+            )
+            for line, left in _undisputed(standing.of(invoice), document)
+        ]
+        there = made or list(opened_of(document=document).filter(reason=reason))
+    if not there:
+        raise InvalidDisputeError(f"{document}: nothing is left of it to dispute that is not disputed yet")
+    return there
+
+
+def opened_of(*, document: Invoice) -> QuerySet[Dispute]:
+    """The open disputes of a document's lines, in their order."""
+    return Dispute.objects.filter(line__invoice=document, state=State.OPEN).order_by("line__position", "pk")
+
+
+def _reason(reason: str) -> str:
+    told = reason.strip()
+    if not told or len(told) > LONGEST_REASON:
+        raise InvalidDisputeError(f"reason has {len(told)} characters: expected 1 to {LONGEST_REASON}", field="reason")
+    return told
+
+
 def withdraw(*, dispute: Dispute, at: datetime, actor: str) -> None:
     """By the buyer; again changes nothing. Raises DisputeAnsweredError."""
     _answer(dispute, State.WITHDRAWN, "", at, actor)
+
+
+def withdraw_all(*, document: Invoice, at: datetime, actor: str) -> list[Dispute]:
+    """By the buyer: all that are open of the document's lines, in one step; those that were answered stay. Again: none."""
+    require_aware("at", at)
+    with named(VIOLATIONS), transaction.atomic():
+        adjustments.issued_invoice(document.corrects or document, locked=True)
+        found = list(opened_of(document=document))
+        for dispute in found:
+            dispute.state, dispute.answered_at, dispute.answered_by = State.WITHDRAWN, at, actor
+            dispute.save()
+    return found
 
 
 def reject(*, dispute: Dispute, answer: str, at: datetime, actor: str) -> None:
@@ -165,7 +247,8 @@ def uphold(*, dispute: Dispute, answer: str, net_minor: int | None = None, at: d
         credit_minor = current.net_minor if net_minor is None else net_minor
         if found is None or not 0 < credit_minor <= left_minor:
             raise InvalidDisputeError(
-                f"net_minor is {credit_minor}: expected 1 to {left_minor}, what is left of line {current.line.position}"
+                f"net_minor is {credit_minor}: expected 1 to {left_minor}, what is left of line {current.line.position}",
+                field="net_minor",
             )
         adjustment = _credit(stands, found[0], credit_minor, answer=answer.strip(), at=at, actor=actor)
         current.state, current.answer, current.adjustment = State.UPHELD, answer.strip(), adjustment
@@ -244,8 +327,12 @@ __all__ = [
     "InvalidReasonError",
     "collectable",
     "disputable",
+    "disputable_lines",
     "open_",
+    "open_all",
+    "opened_of",
     "reject",
     "uphold",
     "withdraw",
+    "withdraw_all",
 ]

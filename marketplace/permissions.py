@@ -18,7 +18,7 @@ class Permission(TextChoices):
     MANAGE_KEYS = "manage_keys", _("Make and revoke API keys")
     MANAGE_MEMBERS = "manage_members", _("Add members and change their roles")
     MANAGE_PROJECTS = "manage_projects", _("Change projects and budgets")
-    APPLY = "apply", _("Apply for programmes, and claim what they pay")
+    APPLY = "apply", _("Dispute bills, apply for programmes, and claim what they pay")
     RESERVE = "reserve", _("Reserve capacity, and see what it costs")
     SUPPLY = "supply", _("Change what is offered")
 
@@ -54,6 +54,7 @@ SCOPES: dict[str, Permission] = {
     _SCOPE.USAGE_WRITE: Permission.SEND_USAGE,
     _SCOPE.USAGE_READ: Permission.SEE_USAGE,
     _SCOPE.BILLING_READ: Permission.SEE_BILLS,
+    _SCOPE.BILLING_WRITE: Permission.APPLY,
     _SCOPE.RESERVATIONS_WRITE: Permission.RESERVE,
     _SCOPE.PROJECTS_WRITE: Permission.MANAGE_PROJECTS,
     _SCOPE.SUPPLY_WRITE: Permission.SUPPLY,

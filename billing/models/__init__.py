@@ -18,7 +18,7 @@ from billing.models.programme import (
     ProgrammeChange,
     ProgrammeRule,
 )
-from billing.models.redemption import Claim, ClaimLine, Clawback, ProgrammeShare, Redemption
+from billing.models.redemption import Claim, ClaimChange, ClaimLine, Clawback, ProgrammeShare, Redemption
 from billing.models.usage import Correction, Reading, UsageEvent
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "BillingPeriod",
     "BudgetPeriod",
     "Claim",
+    "ClaimChange",
     "ClaimLine",
     "Clawback",
     "Commitment",

@@ -169,6 +169,25 @@ class Claim(models.Model):
         return self.key
 
 
+class ClaimChange(models.Model):
+    """A change of the state of a claim, its making the first; of one that is settled with what was paid. Append-only."""
+
+    claim = models.ForeignKey(Claim, on_delete=models.PROTECT, related_name="changes", verbose_name=_("claim"))
+    state = models.CharField(_("state"), max_length=10, choices=Claim.State)
+    paid_minor = models.BigIntegerField(_("paid, in minor units"), null=True, blank=True)
+    reason = models.TextField(_("reason"), blank=True)
+    at = models.DateTimeField(_("at"))
+    actor = models.CharField(_("done by"), max_length=100)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("change of a claim")
+        verbose_name_plural = _("changes of claims")
+
+    def __str__(self) -> str:
+        return self.state
+
+
 class ClaimLine(models.Model):
     """A redemption in a claim: what is asked for, and what was paid of it (null until the claim is settled)."""
 

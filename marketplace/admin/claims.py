@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from billing import claims
 from billing.documents.figures import major
-from billing.models import Claim, ClaimLine, Party
+from billing.models import Claim, ClaimChange, ClaimLine, Party
 from billing.rating.money import exponent
 from marketplace.admin.base import Labelled, StaffAdmin, StaffInline, VerbForm, actor, button, column, money
 from marketplace.admin.page import link, long_text_field, text_field
@@ -110,6 +110,22 @@ class LineInline(StaffInline):
         return money(row.paid_minor, row.claim.programme.currency)
 
 
+class ChangeInline(StaffInline):
+    model = ClaimChange
+    fields = ("at", "state", "paid", "reason", "who")
+    readonly_fields = ("paid",)
+    ordering = ("-id",)
+    verbose_name_plural = _("Changes")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ClaimChange]:
+        rows: QuerySet[ClaimChange] = super().get_queryset(request)
+        return rows.select_related("claim__programme")
+
+    @column(_("paid"))
+    def paid(self, row: ClaimChange) -> str:
+        return money(row.paid_minor, row.claim.programme.currency)
+
+
 class SettleForm(forms.Form):
     reason = long_text_field(_("reason"), _("Needed where it is not paid in full."))
 
@@ -161,7 +177,7 @@ class ClaimAdmin(Steps, StaffAdmin):
         "pack",
     )
     readonly_fields = ("status", "amount", "paid", "pack", "who")
-    inlines = (LineInline,)
+    inlines = (LineInline, ChangeInline)
     actions_detail = ("submit", "settle")
 
     @column(_("state"), order="state", label=TONES)

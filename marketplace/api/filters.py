@@ -10,7 +10,7 @@ from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
-from billing.models import Contract, Invoice, PartyFact
+from billing.models import Claim, Contract, Dispute, Invoice, PartyFact
 from marketplace.api.reading import expected_instant, read_instant
 from marketplace.models import (
     AcceleratorModel,
@@ -208,6 +208,22 @@ class ContractFilters(Filters):
     class Meta:
         model = Contract
         fields: ClassVar = {"start_at": ["lt"], "end_at": ["gt"]}
+
+
+class DisputeFilters(Filters):
+    invoice = filters.CharFilter("line__invoice__number", label="Of the document of that number.")
+
+    class Meta:
+        model = Dispute
+        fields: ClassVar = {"state": ["exact"]}
+
+
+class ClaimFilters(Filters):
+    programme = filters.CharFilter("programme__code")
+
+    class Meta:
+        model = Claim
+        fields: ClassVar = {"state": ["exact"]}
 
 
 class InvoiceFilters(Filters):

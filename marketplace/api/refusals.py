@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
 
-from billing import charging, contracts, parties, tariffs
+from billing import adjustments, charging, claims, contracts, disputes, parties, tariffs
 from billing.documents.fonts import GlyphMissingError
 from billing.rating.tariff import TariffError
 from marketplace import (
@@ -72,7 +72,15 @@ CONFLICTS: dict[type[Exception], str] = {
     tariffs.VersionTooEarlyError: "version-too-early",
     catalog.PricesTooEarlyError: "version-too-early",
     TooDearError: "too-dear",
+    adjustments.NotCorrectableError: "not-correctable",
     charging.NotChargeableError: "not-chargeable",
+    claims.AlreadyClaimedError: "already-claimed",
+    claims.ClaimDiffersError: "claim-differs",
+    claims.ClaimStateError: "wrong-state",
+    claims.LaterClaimError: "later-claim",
+    claims.NothingToClaimError: "nothing-to-claim",
+    disputes.DisputeAnsweredError: "dispute-answered",
+    disputes.DisputeDiffersError: "dispute-differs",
     GlyphMissingError: "unprintable",
     invitations.InvitationAcceptedError: "invitation-accepted",
     invitations.InvitationRevokedError: "invitation-revoked",
@@ -87,7 +95,9 @@ CONFLICTS: dict[type[Exception], str] = {
 UNUSABLE: dict[type[Exception], str] = {
     capacity.InvalidQuantityError: "quantity",
     credentials.InvalidSecretError: "access",
+    claims.InvalidClaimError: "",
     contracts.InvalidContractError: "",
+    disputes.InvalidDisputeError: "",
     hours.InvalidHoursError: "",
     projects.InvalidProjectError: "",
     reservations.OutsideTermsError: "",

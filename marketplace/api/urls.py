@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from marketplace.api import billed, buying, events, firm, market, openapi, supplying
+from marketplace.api import billed, buying, contested, events, firm, market, openapi, supplying
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 for prefix, view in (
@@ -21,6 +21,8 @@ for prefix, view in (
     ("contracts", billed.Contracts),
     ("readings", billed.UsageReadings),
     ("invoices", billed.Invoices),
+    ("disputes", contested.Disputes),
+    ("claims", contested.Claims),
     ("supply/sites", supplying.Sites),
     ("supply/pools", supplying.Pools),
     ("supply/maintenance", supplying.Maintenances),

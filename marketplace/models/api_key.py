@@ -20,6 +20,7 @@ class ApiKey(models.Model):
         USAGE_WRITE = "usage:write", _("Send usage")
         USAGE_READ = "usage:read", _("Read usage")
         BILLING_READ = "billing:read", _("Read bills")
+        BILLING_WRITE = "billing:write", _("Dispute bills, and claim what programmes pay")
         RESERVATIONS_WRITE = "reservations:write", _("Reserve capacity")
         PROJECTS_WRITE = "projects:write", _("Change projects and budgets")
         SUPPLY_WRITE = "supply:write", _("Change what is offered")
@@ -75,6 +76,7 @@ class ApiKey(models.Model):
                         "usage:write",
                         "usage:read",
                         "billing:read",
+                        "billing:write",
                         "reservations:write",
                         "projects:write",
                         "supply:write",

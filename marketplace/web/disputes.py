@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
@@ -35,7 +35,19 @@ if TYPE_CHECKING:
 TONES = {Dispute.State.OPEN: "warn", Dispute.State.UPHELD: "good", Dispute.State.REJECTED: "bad"}
 
 
-class DisputeForm(forms.Form):
+class WhyForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Why it is wrong"),
+        max_length=disputes.LONGEST_REASON,
+        widget=forms.Textarea(attrs={"rows": 5}),
+        help_text=_("The zone's operator reads it."),
+    )
+
+    def clean_reason(self) -> str:
+        return "\n".join(self.cleaned_data["reason"].splitlines())
+
+
+class DisputeForm(WhyForm):
     """How much of the line's net, in major units, all of it unless told; and why."""
 
     amount = forms.DecimalField(
@@ -45,19 +57,11 @@ class DisputeForm(forms.Form):
         help_text=_("Empty: all that is left of the line."),
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
     )
-    reason = forms.CharField(
-        label=_("Why it is wrong"),
-        max_length=disputes.LONGEST_REASON,
-        widget=forms.Textarea(attrs={"rows": 5}),
-        help_text=_("The zone's operator reads it."),
-    )
+    field_order = ("amount", "reason")
 
     def __init__(self, *arguments: Any, left: Disputable, currency: str, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._left, self._currency = left, currency
-
-    def clean_reason(self) -> str:
-        return "\n".join(self.cleaned_data["reason"].splitlines())
 
     def clean_amount(self) -> int | None:
         """In minor units."""
@@ -81,6 +85,15 @@ def of_line(request: HttpRequest, invoice: Invoice, position: int) -> dict[str, 
     line = InvoiceLine.objects.filter(invoice=invoice, position=position, amount_minor__gt=0).first()
     may = line is not None and not is_open and not access.is_staff(request.user)
     return {"disputes": [_row(each, invoice) for each in found], "may_dispute": may}
+
+
+def of_document(request: HttpRequest, invoice: Invoice) -> dict[str, Any]:
+    """For the page of an issued invoice or note: how many of its lines the reader disputes, and whether others may be."""
+    if access.is_staff(request.user):
+        return {}
+    opened = disputes.opened_of(document=invoice)
+    others = InvoiceLine.objects.filter(invoice=invoice, amount_minor__gt=0).exclude(pk__in=opened.values("line"))
+    return {"may_dispute_all": others.exists(), "disputed_lines": opened.count()}
 
 
 def _row(dispute: Dispute, invoice: Invoice) -> dict[str, Any]:
@@ -132,16 +145,78 @@ def dispute(request: HttpRequest, number: str, position: int) -> HttpResponse:
         else:
             messages.success(request, gettext("The line is disputed. What you dispute is not collected for now."))
         return back
-    told = {"kind": line.kind, "charge": line.charge, "tou_period": line.tou_period, "tier": line.tier}
+    context = {"form": form, "number": number, **_line(line, left, currency)}
+    return render(request, "billing/dispute.html", context)
+
+
+def _document(request: HttpRequest, number: str) -> Invoice:
+    """One of the current organization's bills. Staff answer disputes, they open none."""
+    if access.is_staff(request.user):
+        raise Http404
+    rows = access.invoices_for(request.user, within=page.of(request).organization).filter(state=Invoice.State.ISSUED)
+    return get_object_or_404(
+        rows.select_related("corrects", "period").defer("snapshot", "corrects__snapshot"), number=number
+    )
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def dispute_all(request: HttpRequest, number: str) -> HttpResponse:
+    """All lines of an invoice or a note that are not disputed yet, for one reason."""
+    document = _document(request, number)
+    left = disputes.disputable_lines(document=document)
+    back = redirect("invoice", number)
+    if not left:
+        messages.warning(request, gettext("Nothing is left of it to dispute that you don't dispute already."))
+        return back
+    form = WhyForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = disputes.open_all(
+                document=document, reason=form.cleaned_data["reason"], at=timezone.now(), actor=actor(request)
+            )
+        except disputes.InvalidDisputeError:
+            messages.warning(request, gettext("Nothing is left of it to dispute that you don't dispute already."))
+        else:
+            said = ngettext(
+                "%(count)d line is disputed. What you dispute is not collected for now.",
+                "%(count)d lines are disputed. What you dispute is not collected for now.",
+                len(made),
+            )
+            messages.success(request, said % {"count": len(made)})
+        return back
+    currency = document.currency
     context = {
         "form": form,
         "number": number,
-        "position": position,
+        "lines": [_line(line, each, currency) for line, each in left],
+        "net": figures.money(sum(each.net_minor for _, each in left), currency),
+        "payable": figures.money(sum(each.payable_minor for _, each in left), currency),
+    }
+    return render(request, "billing/dispute_all.html", context)
+
+
+def _line(line: InvoiceLine, left: Disputable, currency: str) -> dict[str, Any]:
+    told = {"kind": line.kind, "charge": line.charge, "tou_period": line.tou_period, "tier": line.tier}
+    return {
+        "position": line.position,
         "title": item(told, amounts.language()),
         "net": figures.money(left.net_minor, currency),
         "payable": figures.money(left.payable_minor, currency),
     }
-    return render(request, "billing/dispute.html", context)
+
+
+@require_POST
+def withdraw_all(request: HttpRequest, number: str) -> HttpResponse:
+    """All that is open of an invoice or a note."""
+    document = _document(request, number)
+    found = disputes.withdraw_all(document=document, at=timezone.now(), actor=actor(request))
+    if found:
+        said = ngettext("%(count)d dispute is withdrawn.", "%(count)d disputes are withdrawn.", len(found))
+        messages.success(request, said % {"count": len(found)})
+    else:
+        messages.warning(request, gettext("No dispute is open any more."))
+    return redirect("invoice", number)
 
 
 @require_POST

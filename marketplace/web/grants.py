@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from billing import claims, programmes
 from billing.documents import figures
-from billing.models import Claim, Commitment, FirmCap, Grant, Programme, ProgrammeShare, Redemption
+from billing.models import Commitment, FirmCap, Grant, Programme, ProgrammeShare, Redemption
 from marketplace import access
 from marketplace import programme_terms as terms
 from marketplace.names import named
@@ -140,6 +140,7 @@ def _show(request: HttpRequest, ours: Organization, found: Grant, months: Months
         "has_sums": sums is not None,
         "paid": _paid(found) if may["see_bills"] else [],
         "claims": _claims(request, ours, found) if may["see_bills"] else [],
+        "claims_itself": _claims_itself(found),
         "months": (months or MonthsForm()) if may["apply"] and _claims_itself(found) else None,
         "can_withdraw": may["apply"] and found.state == Grant.State.APPLIED,
         "can_apply": may["apply"] and found.state in (Grant.State.REJECTED, Grant.State.WITHDRAWN, Grant.State.EXPIRED),
@@ -204,7 +205,7 @@ def claim(request: HttpRequest, grant_id: int) -> HttpResponse:
     try:
         claims.claim(
             programme=found.programme,
-            key=_key(found, **months),
+            key=claims.key_of(programme=found.programme, claimant=found.party, **months),
             **months,
             claimant=found.party,
             at=timezone.now(),
@@ -217,13 +218,6 @@ def claim(request: HttpRequest, grant_id: int) -> HttpResponse:
     else:
         messages.success(request, gettext("The proof is made: it stands below."))
     return redirect("grant", grant_id)
-
-
-def _key(found: Grant, from_month: str, until_month: str) -> str:
-    """The same for a second click; another one once that claim is settled, since what it did not pay is claimed again."""
-    key = f"{found.party.credit_code} {from_month} {until_month}"
-    settled = Claim.objects.filter(programme=found.programme_id, key__startswith=key, settled_at__isnull=False).count()
-    return f"{key} {settled + 1}" if settled else key
 
 
 @require_POST

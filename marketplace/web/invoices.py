@@ -22,7 +22,7 @@ from billing.models import Account, BillingPeriod, Invoice
 from marketplace import access, month
 from marketplace.forecast import Readings
 from marketplace.permissions import Permission
-from marketplace.web import amounts, corrections, page
+from marketplace.web import amounts, corrections, disputes, page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -269,6 +269,7 @@ def _shown(request: HttpRequest, document: Document) -> HttpResponse:
     }
     if document.invoice is not None:
         context |= corrections.of_invoice(request, document.invoice)
+        context |= disputes.of_document(request, document.invoice)
     return render(request, "billing/invoice.html", context)
 
 

@@ -5,6 +5,7 @@ from django.urls.converters import StringConverter
 
 from marketplace.web import (
     changes,
+    claims,
     comparisons,
     disputes,
     downloads,
@@ -60,6 +61,11 @@ urlpatterns = [
     path("grants/<int:grant_id>/", grants.grant, name="grant"),
     path("grants/<int:grant_id>/withdraw/", grants.withdraw, name="withdraw"),
     path("grants/<int:grant_id>/claim/", grants.claim, name="claim"),
+    path("claims/<int:claim_id>/", claims.claim, name="own_claim"),
+    path("claims/<int:claim_id>/submit/", claims.submit, name="claim_submit"),
+    path("claims/<int:claim_id>/take-back/", claims.take_back, name="claim_take_back"),
+    path("claims/<int:claim_id>/settle/", claims.settle, name="claim_settle"),
+    path("claims/<int:claim_id>/reopen/", claims.reopen, name="claim_reopen"),
     path("claims/<int:claim_id>/pack/", downloads.claim_pack, name="claim_pack"),
     path("usage/", usage.usage, name="usage"),
     path("invoices/", invoices.invoices, name="invoices"),
@@ -75,6 +81,8 @@ urlpatterns = [
     path("invoices/<text:number>/lines/<int:position>/", lines.invoice_line, name="invoice_line"),
     path("invoices/<text:number>/lines/<int:position>/readings.csv", lines.invoice_readings, name="line_readings"),
     path("invoices/<text:number>/lines/<int:position>/dispute/", disputes.dispute, name="dispute"),
+    path("invoices/<text:number>/dispute/", disputes.dispute_all, name="dispute_all"),
+    path("invoices/<text:number>/withdraw/", disputes.withdraw_all, name="withdraw_all_disputes"),
     path("disputes/<int:dispute_id>/withdraw/", disputes.withdraw, name="withdraw_dispute"),
     path("invoices/<text:number>/pdf/<str:language>/", downloads.pdf, name="invoice_pdf"),
     path("invoices/<text:number>/download/<str:form>/", downloads.invoice, name="invoice_download"),

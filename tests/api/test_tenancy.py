@@ -7,12 +7,16 @@ from django.apps import apps
 
 from marketplace.api import openapi
 from marketplace.models import ApiKey, AttemptCount
-from tests.api.world import WISH, later, make_affairs, make_bills
+from tests.api.world import WISH, later, make_affairs, make_bills, make_contested, make_owed
 from tests.marketplace import seller
 
 REASON, END = {"reason": "because"}, {"end_at": later(4)}
 NOBODYS = 2**62  # an id
 BODIES = {
+    "claims_create": {"programme": "", "from_month": "2020-05", "until_month": "2020-05"},
+    "claims_settle_create": {"paid_minor": 0, "reason": "no"},
+    "disputes_create": {"invoice": "", "reason": "because"},
+    "disputes_withdrawals_create": {"invoice": ""},
     "facts_create": {"kind": "sector", "value": "software", "from_date": "2020-05-01", "evidence": NOBODYS},
     "facts_end_create": {"until_date": "2020-06-01"},
     "join_requests_approve_create": {"role": "viewer"},
@@ -47,6 +51,9 @@ BODIES = {
     },
 }
 IN_BODIES = {
+    "claims_create": ("programme",),
+    "disputes_create": ("invoice",),
+    "disputes_withdrawals_create": ("invoice",),
     "facts_create": ("evidence",),
     "quotes_create": ("project", "offering"),
     "waitlist_create": ("project", "offering"),
@@ -121,6 +128,8 @@ def snapshot():
 def test_what_is_others_is_not_there_and_stays_as_it_is(ask, world, name):
     make_affairs(world)
     make_bills(world)
+    make_owed(world)
+    make_contested(world)
     me = world.tenants[name]
     others = {other: tenant for other, tenant in world.tenants.items() if other != name}
     before, walked = snapshot(), set()

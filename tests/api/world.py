@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from billing import invoicing, parties
-from billing.models import EventSource, Invoice, UsageEvent
+from billing import claims, disputes, invoicing, parties
+from billing.models import EventSource, Invoice, Programme, UsageEvent
 from marketplace import capacity, keys, listings, people, projects, reservations
 from marketplace.metering import gpu_meter
 from marketplace.models import (
@@ -19,6 +19,7 @@ from marketplace.models import (
     User,
 )
 from marketplace.provisioning.manual import Manual
+from tests.billing import programmes_world
 from tests.billing import world as billing_world
 from tests.marketplace import booking, seller
 
@@ -183,3 +184,37 @@ def make_bills(world: World) -> None:
     for invoice in Invoice.objects.select_related("account__party__organization"):
         tenant = world.tenants[invoice.account.party.organization.name.lower()]
         tenant.ids["invoices"] = [invoice.number]
+
+
+def make_owed(world: World) -> None:
+    """After make_bills(): May of Sun and Moon is issued, and each has a reimbursement of its own, of which 30 % are owed."""
+    version = billing_world.publish(code="NEW")
+    for name, number in (("sun", 61), ("moon", 62)):
+        tenant = world.tenants[name]
+        account = tenant.organization.party.accounts.get()
+        funder = programmes_world.funder(number)
+        mode = Programme.Mode.REIMBURSEMENT
+        made = programmes_world.programme(world.market.issuer, f"{name}-30", mode=mode, funder=funder)
+        programmes_world.grant(made, account)
+        billing_world.read(billing_world.contract(account, version.tariff, number=f"C-may-{name}"), 7200)
+        may = billing_world.may(world.market.issuer)
+        invoicing.issue(account=account, period=may, at=billing_world.JUNE, actor="test")
+        tenant.ids["programme"] = [made.code]
+
+
+def make_contested(world: World) -> None:
+    """After make_owed(): a claim of what is owed, and a dispute of the invoice of April."""
+    for name in ("sun", "moon"):
+        tenant = world.tenants[name]
+        [number] = tenant.ids["invoices"]
+        [dispute] = disputes.open_all(document=Invoice.objects.get(number=number), reason="x", at=AT, actor="test")
+        claim = claims.claim(
+            programme=Programme.objects.get(code=f"{name}-30"),
+            key=name,
+            from_month="2020-05",
+            until_month="2020-05",
+            claimant=tenant.organization.party,
+            at=billing_world.JUNE,
+            actor="test",
+        )
+        tenant.ids |= {"disputes": [dispute.pk], "claims": [claim.pk], "invoice": [number]}

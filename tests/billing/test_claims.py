@@ -3,9 +3,11 @@
 from decimal import Decimal
 
 import pytest
+from django.db import DatabaseError, transaction
 
 from billing import claims, clawbacks, invoicing
-from billing.models import ClaimLine, Clawback, Journal, Programme, Redemption
+from billing.integrity import constraint_name
+from billing.models import Claim, ClaimChange, ClaimLine, Clawback, Journal, Programme, Redemption
 from tests.billing import programmes_world, world
 
 pytestmark = pytest.mark.django_db
@@ -169,3 +171,86 @@ def test_what_is_settled_after_its_month_is_closed_is_posted_in_the_next(issuer)
     assert Journal.objects.get(key="claim:sme-30:1").period.code == "2020-06"
     assert invoice.period.code == "2020-05"
     assert Decimal(made.amount_minor) == 35_999
+
+
+# What a firm says of its own claim
+
+
+def steps(made):
+    return list(made.changes.values_list("state", "paid_minor", "reason", "actor"))
+
+
+def own(issuer):
+    programme, invoice = funded_invoice(issuer, mode=Mode.REIMBURSEMENT)
+    return programme, invoice.account.party, claim(programme, claimant=invoice.account.party, actor="user:3")
+
+
+def test_each_step_of_a_firms_own_claim_is_kept_and_the_last_is_taken_back(issuer):
+    programme, firm, made = own(issuer)
+    facts = {"claim": made, "at": AT, "actor": "user:3"}
+    claims.take_back(**facts)  # a draft is one already
+    for _ in range(2):
+        claims.submit(**facts)
+    for _ in range(2):
+        claims.take_back(**facts)
+    assert (made.state, made.submitted_at) == ("draft", None)
+    claims.submit(**facts)
+    claims.reopen(**facts)  # nothing is settled yet
+    claims.settle_claim(**facts, paid_minor=10_000, reason="quota")
+    with pytest.raises(claims.ClaimStateError, match="expected submitted to take it back"):
+        claims.take_back(**facts)
+    assert Redemption.objects.owed().count() == 3
+    for _ in range(2):
+        claims.reopen(**facts)
+    assert (made.state, made.paid_minor, made.reason, made.settled_at) == ("submitted", None, "", None)
+    assert set(made.lines.values_list("paid_minor", flat=True)) == {None}
+    assert sum(Redemption.objects.values_list("paid_minor", flat=True)) == 0
+    assert not Redemption.objects.owed().exists()  # the claim holds them again
+    claims.settle_claim(**facts, paid_minor=35_999)
+    assert steps(made) == [
+        ("draft", None, "", "user:3"),
+        ("submitted", None, "", "user:3"),
+        ("draft", None, "", "user:3"),
+        ("submitted", None, "", "user:3"),
+        ("short_paid", 10_000, "quota", "user:3"),
+        ("submitted", None, "", "user:3"),
+        ("paid", 35_999, "", "user:3"),
+    ]
+    assert sum(Redemption.objects.values_list("paid_minor", flat=True)) == 35_999
+    with pytest.raises(claims.NothingToClaimError):
+        claim(programme, "2", claimant=firm)
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_claim_that_a_later_one_stands_on_stays(issuer, is_settled):
+    programme, firm, made = own(issuer)
+    facts = {"claim": made, "at": AT, "actor": "user:3"}
+    claims.submit(**facts)
+    claims.settle_claim(**facts, paid_minor=10_000, reason="quota")
+    later = claim(programme, "2", claimant=firm)
+    if is_settled:
+        claims.submit(claim=later, at=AT, actor="user:3")
+        claims.settle_claim(claim=later, paid_minor=25_999, at=AT, actor="user:3")
+    with pytest.raises(claims.LaterClaimError, match="claim 2"):
+        claims.reopen(**facts)
+    assert (made.state, sum(made.lines.values_list("paid_minor", flat=True))) == ("short_paid", 10_000)
+    assert later.amount_minor == 25_999
+
+
+def test_of_a_vouchers_claim_no_step_is_taken_back(issuer):
+    programme, _ = funded_invoice(issuer)
+    made = claim(programme)
+    claims.submit(claim=made, at=AT, actor="staff")
+    with pytest.raises(claims.ClaimStateError, match="expected a reimbursement's"):
+        claims.take_back(claim=made, at=AT, actor="staff")
+    claims.settle_claim(claim=made, paid_minor=35_999, at=AT, actor="staff")
+    with pytest.raises(claims.ClaimStateError, match="expected a reimbursement's"):
+        claims.reopen(claim=made, at=AT, actor="staff")
+    for rows, change, constraint in (
+        (Claim.objects, {"state": "submitted", "paid_minor": None, "settled_at": None}, "claim_goes_on"),
+        (ClaimLine.objects, {"paid_minor": None}, "claim_line_is_settled_once"),
+        (ClaimChange.objects, {"reason": "another"}, "claim_change_append_only"),
+    ):
+        with pytest.raises(DatabaseError) as refused, transaction.atomic():
+            rows.update(**change)
+        assert constraint_name(refused.value) == constraint

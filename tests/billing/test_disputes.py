@@ -186,3 +186,83 @@ def test_the_database_itself_refuses_what_no_dispute_may_be():
     assert refused(lambda: Dispute.objects.create(line=other, invoice=draft, **facts)) == "dispute_of_an_issued_line"
     disputes.withdraw(dispute=opened, at=AFTER, actor="buyer")
     assert refused(lambda: rows.update(state="open")) == "dispute_answered_once"
+
+
+# A document as a whole
+
+
+def charges(found):
+    return [(each.line.charge, each.net_minor, each.held_minor) for each in found]
+
+
+def whole(invoice, reason="all of it", **facts):
+    return disputes.open_all(document=invoice, reason=reason, at=AFTER, actor="buyer", **facts)
+
+
+def test_a_document_is_disputed_as_a_whole_line_by_line_and_in_one_step():
+    # 800.00 − 160.00 + 48.00, and 2.00 + 0.12.
+    invoice = funded()
+    left = {line.charge: each for line, each in disputes.disputable_lines(document=invoice)}
+    assert {code: (each.net_minor, each.payable_minor) for code, each in left.items()} == {
+        "EN": (80_000, 68_800),
+        "SC": (200, 212),
+    }
+    made = whole(invoice)
+    assert charges(made) == [("EN", 80_000, 68_800), ("SC", 200, 212)]
+    assert collectable(invoice) == (69_012, 0, 69_012, 0)
+    assert whole(invoice) == made
+    with pytest.raises(disputes.InvalidDisputeError, match="nothing is left"):
+        whole(invoice, reason="for another reason")
+    disputes.reject(dispute=made[0], answer="no", at=AFTER, actor="staff")
+    assert charges(disputes.withdraw_all(document=invoice, at=AFTER, actor="buyer")) == [("SC", 200, 212)]
+    assert disputes.withdraw_all(document=invoice, at=AFTER, actor="buyer") == []
+    assert sorted(Dispute.objects.values_list("state", flat=True)) == ["rejected", "withdrawn"]
+    assert collectable(invoice) == (69_012, 0, 0, 69_012)
+    assert charges(whole(invoice)) == [("EN", 80_000, 68_800), ("SC", 200, 212)]
+
+
+def test_a_line_that_is_disputed_already_keeps_its_dispute():
+    invoice = funded()
+    half = dispute(invoice, net_minor=40_000)
+    assert charges(whole(invoice)) == [("SC", 200, 212)]
+    assert disputes.opened_of(document=invoice).first() == half
+    assert collectable(invoice)[2] == 34_400 + 212
+
+
+def test_of_a_credited_line_only_what_is_left_is_disputed():
+    invoice = funded()
+    disputes.uphold(dispute=dispute(invoice, net_minor=40_000), answer="it was", at=AFTER, actor="staff")
+    assert charges(whole(invoice)) == [("EN", 40_000, 34_400), ("SC", 200, 212)]
+
+
+def test_a_debit_note_is_disputed_apart_from_its_invoice():
+    invoice = funded()
+    send(invoice.lines.get(charge="EN").contract, "late", world.MAY + 24 * HOUR, hours=5)
+    note = correct(invoice)
+    [held] = whole(note)
+    assert (held.line.invoice, held.invoice) == (note, invoice)
+    assert len(whole(invoice)) == 2
+    assert [each.pk for each in disputes.withdraw_all(document=note, at=AFTER, actor="buyer")] == [held.pk]
+    assert disputes.opened_of(document=invoice).count() == 2
+
+
+def test_stopped_half_way_no_line_is_disputed(monkeypatch):
+    invoice = funded()
+    real, told = Dispute.objects.create, []
+
+    def create(**facts):
+        if told:
+            raise KeyboardInterrupt
+        told.append(facts)
+        return real(**facts)
+
+    monkeypatch.setattr(Dispute.objects, "create", create)
+    with pytest.raises(KeyboardInterrupt):
+        whole(invoice)
+    assert not Dispute.objects.exists()
+
+
+@pytest.mark.parametrize("reason", ["", " ", "x" * 2_001])
+def test_why_a_document_is_disputed_is_told(reason):
+    with pytest.raises(disputes.InvalidDisputeError, match="characters"):
+        whole(funded(), reason=reason)

@@ -368,6 +368,7 @@ def test_a_key_can_be_given_only_what_its_maker_may_do(tenants):
             "usage:write",
             "usage:read",
             "billing:read",
+            "billing:write",
             "reservations:write",
             "projects:write",
             "supply:write",
@@ -383,7 +384,7 @@ def test_a_key_can_be_given_only_what_its_maker_may_do(tenants):
             "organization:read",
             "keys:write",
         ],
-        "finance": ["usage:read", "billing:read", "projects:write", "organization:read"],
+        "finance": ["usage:read", "billing:read", "billing:write", "projects:write", "organization:read"],
         "viewer": ["usage:read", "organization:read"],
     }
     assert access.scopes_for(tenants.moon.owner, organization) == []

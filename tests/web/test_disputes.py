@@ -141,3 +141,43 @@ def test_staff_reject_it_with_an_answer(operator, sun, zoned, issued, committed,
     assert (dispute.state, dispute.answer) == ("rejected", "The meter is right.")
     assert "The meter is right." in mailoutbox[0].body
     assert form(issued) in sun.get(line(issued)).text
+
+
+def test_an_invoice_is_disputed_as_a_whole_and_all_of_it_withdrawn(sun, zoned, issued):
+    address = reverse("dispute_all", args=[issued.number])
+    count = issued.lines.filter(amount_minor__gt=0).count()
+    assert "Dispute all of it" in text(sun.get(f"/invoices/{issued.number}/"))
+    sun.post(form(issued), REASON)
+    assert "Dispute the other lines" in text(sun.get(f"/invoices/{issued.number}/"))
+    page = sun.get(address)
+    assert [row["position"] for row in page.context["lines"]] == list(range(2, count + 1))
+    assert list(sun.post(address, {"reason": " "}).context["form"].errors) == ["reason"]
+    answer = sun.post(address, REASON, follow=True)
+    assert f"{count - 1} lines are disputed." in text(answer)
+    assert Dispute.objects.filter(state="open", reason=REASON["reason"]).count() == count
+    assert disputes.collectable(invoice=issued).collectable_minor == 0
+    assert "Dispute the other lines" not in text(answer)
+    assert "Nothing is left of it to dispute" in text(sun.post(address, REASON, follow=True))
+    back = reverse("withdraw_all_disputes", args=[issued.number])
+    assert f"{count} disputes are withdrawn." in text(sun.post(back, follow=True))
+    assert set(Dispute.objects.values_list("state", flat=True)) == {"withdrawn"}
+    assert "No dispute is open any more." in text(sun.post(back, follow=True))
+    assert {each.opened_by for each in Dispute.objects.all()} == {f"user:{zoned.sun.owner.pk}"}
+
+
+def test_nobody_else_disputes_a_whole_invoice(browser, zoned, issued, operator):
+    disputes.open_all(document=issued, reason="x", at=local(2), actor="test")
+    for client in (browser(zoned.sun.viewer), browser(zoned.moon.owner), operator):
+        assert client.get(reverse("dispute_all", args=[issued.number])).status_code == 404
+        for name in ("dispute_all", "withdraw_all_disputes"):
+            assert client.post(reverse(name, args=[issued.number]), REASON).status_code == 404
+    assert set(Dispute.objects.values_list("state", flat=True)) == {"open"}
+    assert "Withdraw all disputes" not in operator.get(f"/invoices/{issued.number}/").text
+
+
+def test_a_whole_invoice_is_disputed_in_chinese(browser, zoned, issued):
+    sun = browser(zoned.sun.owner, language="zh-hans")
+    page = text(sun.post(reverse("dispute_all", args=[issued.number]), REASON, follow=True))
+    count = Dispute.objects.count()
+    assert f"已对 {count} 行提出异议。" in page
+    assert f"撤回 {count} 项异议" in page

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.messages import get_messages
 
 from billing import invoicing
+from billing.documents import figures
 from billing.models import Claim, Grant, Invoice
 from tests.billing import programmes_world, world
 from tests.marketplace.tenants import make_user
@@ -148,3 +149,68 @@ def test_nothing_is_paid_before_the_grants_window(zoned, billed):
     programme = voucher(zoned.issuer)
     programmes_world.grant(programme, zoned.sun.account, from_date=date(2020, 6, 1))
     assert billed().subsidy_minor == 0
+
+
+@pytest.fixture
+def own_claim(sun, zoned, billed):
+    grant = programmes_world.grant(voucher(zoned.issuer, mode="reimbursement"), zoned.sun.account)
+    billed()
+    sun.post(f"/grants/{grant.pk}/claim/", MONTH)
+    return Claim.objects.get()
+
+
+def test_a_firm_says_what_became_of_its_own_claim_and_takes_it_back(sun, zoned, own_claim):
+    address = f"/claims/{own_claim.pk}/"
+
+    def post(step, **sent):
+        answer = sun.post(f"{address}{step}/", sent)
+        own_claim.refresh_from_db()
+        return answer
+
+    assert address in sun.get(f"/grants/{own_claim.changes.get().claim.programme.grants.get().pk}/").text
+    page = sun.get(address)
+    assert (page.context["can_submit"], page.context["form"], page.context["months"]) == (True, None, ["2020-05"])
+    assert said(post("settle", paid="1"))[-1] == "The claim has changed meanwhile: look at it again."
+    post("submit")
+    assert (own_claim.state, sun.get(address).context["form"].initial["paid"]) == (
+        "submitted",
+        figures.major(own_claim.amount_minor, "CNY"),
+    )
+    for paid, field in (("-1", "paid"), ("99999999", "paid"), ("0.001", "paid"), ("1.00", "reason")):
+        wrong = post("settle", paid=paid, reason=" ")
+        assert (wrong.status_code, list(wrong.context["form"].errors)) == (200, [field])
+    assert post("settle", paid="1.00", reason="the year's quota")["Location"] == address
+    assert (own_claim.state, own_claim.paid_minor, own_claim.reason) == ("short_paid", 100, "the year's quota")
+    page = sun.get(address)
+    assert (page.context["paid"], page.context["can_reopen"], page.context["form"]) == ("¥1.00", True, None)
+    assert zoned.sun.owner.get_full_name() in page.text
+    post("reopen")
+    post("take-back")
+    assert own_claim.state == "draft"
+    post("submit")
+    post("settle", paid="0", reason="too late")
+    assert (own_claim.state, own_claim.paid_minor) == ("rejected", 0)
+    sun.post(f"/grants/{own_claim.programme.grants.get().pk}/claim/", MONTH)
+    assert said(post("reopen"))[-1].startswith("A later claim asks for what this one did not pay")
+    assert own_claim.state == "rejected"
+    assert Claim.objects.count() == 2
+
+
+def test_a_claim_is_its_firms_own_affair(browser, zoned, own_claim, staff):
+    address = f"/claims/{own_claim.pk}/"
+    for client in (browser(zoned.sun.viewer), browser(zoned.moon.owner)):
+        assert client.get(address).status_code == 404
+        for step in ("submit", "take-back", "settle", "reopen"):
+            assert client.post(f"{address}{step}/", {"paid": "1", "reason": "x"}).status_code == 404
+    own_claim.refresh_from_db()
+    assert own_claim.state == "draft"
+    assert "草稿" in browser(zoned.sun.owner, language="zh-hans").get(address).text
+    assert staff.get(f"/admin/billing/claim/{own_claim.pk}/change/").status_code == 200
+
+
+def test_a_vouchers_claim_has_no_page_for_its_firm(sun, zoned, billed, staff):
+    programme = voucher(zoned.issuer)
+    programmes_world.grant(programme, zoned.sun.account)
+    billed()
+    staff.post("/admin/billing/claim/add/", {"programme": programme.pk, "key": "q2", **MONTH})
+    assert sun.get(f"/claims/{Claim.objects.get().pk}/").status_code == 404
