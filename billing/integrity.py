@@ -1,13 +1,15 @@
 """How verbs meet the database: its refusals under their own names, a fact told twice, a statement run many times."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
-from django.db import IntegrityError, connection, models, transaction
-from psycopg.types.numeric import Int8
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.types.numeric import Int8Dumper
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -35,7 +37,7 @@ def constraint_name(error: IntegrityError) -> str:
 
 def fetch_one(statement: LiteralString, parameters: Parameters) -> tuple[Any, ...] | None:
     """The first row of a statement that is run again and again; None if there is none. See fetch_all. Past Django's count."""
-    return next(iter(_rows(statement, parameters)), None)
+    return next(iter(_rows(connections[DEFAULT_DB_ALIAS], statement, parameters)), None)
 
 
 def fetch_all(statement: LiteralString, parameters: Parameters) -> list[tuple[Any, ...]]:
@@ -43,34 +45,45 @@ def fetch_all(statement: LiteralString, parameters: Parameters) -> list[tuple[An
     a connection. Django's own cursor writes parameters into the text, which is parsed and planned anew each time: a fifth
     of the time of an invoice, and more than half of a reservation's. Tests that count queries count it.
     """
-    if connection.queries_logged:
-        connection.queries_log.append({"sql": statement, "time": "0"})
-    return _rows(statement, parameters)
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.queries_logged:
+        database.queries_log.append({"sql": statement, "time": "0"})
+    return _rows(database, statement, parameters)
 
 
-def _rows(statement: LiteralString, parameters: Parameters) -> list[tuple[Any, ...]]:
-    connection.ensure_connection()
-    psycopg_connection = connection.connection
-    psycopg_connection.prepare_threshold = 0  # Django's cursors, which bind at the client, never prepare
-    with connection.wrap_database_errors, psycopg.Cursor(psycopg_connection) as cursor:
-        cursor.execute(statement, _typed(parameters))
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+def _rows(database: BaseDatabaseWrapper, statement: LiteralString, parameters: Parameters) -> list[tuple[Any, ...]]:
+    if database.connection is None:
+        database.ensure_connection()
+    with database.wrap_database_errors:
+        cursor = _CURSORS.of(database.connection, statement)
+        cursor.execute(statement, parameters)
+        return cursor.fetchall()
 
 
-def _typed(parameters: Parameters) -> Parameters:
-    if isinstance(parameters, Mapping):
-        return {name: _bigint(value) for name, value in parameters.items()}
-    return [_bigint(value) for value in parameters]
-
-
-def _bigint(value: object) -> object:
-    """A whole number always as a bigint, also in a list: psycopg would take the smallest type that holds it, and the server
-    plans a statement anew for each set of types.
+class _Cursors(threading.local):
+    """The cursors of this thread's connection, one for each statement: what one has worked out of the types of its
+    statement's parameters and columns it keeps, as long as it is told the same text. Made anew each time, that took as long
+    as all the rest of a round trip.
     """
-    if type(value) is int:
-        return Int8(value)
-    return [_bigint(each) for each in value] if type(value) is list else value
+
+    def __init__(self) -> None:
+        self.connection: psycopg.Connection[Any] | None = None
+        self.cursors: dict[str, psycopg.Cursor[tuple[Any, ...]]] = {}
+
+    def of(self, connection: psycopg.Connection[Any], statement: str) -> psycopg.Cursor[tuple[Any, ...]]:
+        if connection is not self.connection:
+            self.connection, self.cursors = connection, {}
+            connection.prepare_threshold = 0  # Django's cursors, which bind at the client, never prepare
+        cursor = self.cursors.get(statement)
+        if cursor is None:
+            cursor = self.cursors[statement] = psycopg.Cursor(connection)
+            # A whole number always as a bigint, also in a list: psycopg would take the smallest type that holds it, and the
+            # server plans a statement anew for each set of types.
+            cursor.adapters.register_dumper(int, Int8Dumper)
+        return cursor
+
+
+_CURSORS = _Cursors()
 
 
 @contextmanager

@@ -90,11 +90,11 @@ def _hold(*, quote_id: UUID, at: datetime, actor: str, minutes: int) -> Reservat
         warned = budgets.require(project=quote.project, wanted=months)
         alerts.budget_reached(project=quote.project, warned=warned, at=at)
         row = Reservation(
-            quote=quote,
-            offering=quote.offering,
-            pool=quote.offering.pool,
-            organization=quote.organization,
-            project=quote.project,
+            quote_id=quote.pk,
+            offering_id=quote.offering_id,
+            pool_id=quote.offering.pool_id,
+            organization_id=quote.organization_id,
+            project_id=quote.project_id,
             quantity=quote.quantity,
             start_at=quote.start_at,
             end_at=quote.end_at,
@@ -108,7 +108,7 @@ def _hold(*, quote_id: UUID, at: datetime, actor: str, minutes: int) -> Reservat
             created_at=at,
             actor=actor,
         )
-        rows.make_held(row, months, {"net_minor": row.net_minor, **budgets.told(warned)})
+        rows.make_held(row, quote, months, {"net_minor": row.net_minor, **budgets.told(warned)})
         capacity.take(pool=row.pool, quantity=row.quantity, start_at=row.start_at, end_at=row.end_at)
         shares.take(quote, source=states.source(row), account=lambda: _payer(row, at), at=at, actor=actor)
     return row

@@ -6,24 +6,42 @@ answer it. The statements are planned once a connection (`billing.integrity.fetc
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import JSONField, Model
+from django.db.models.base import ModelState
 
 from billing.integrity import fetch_all, fetch_one
 from billing.models import Account, Contract, Issuer, Party, TariffVersion
 from marketplace.models import CapacityPool, Offering, Organization, Project, Quote, Reservation, Zone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
     from uuid import UUID
 
 
 Row = TypeVar("Row", bound=Model)
+
+
+def _stored(model: type[Row], values: Iterable[tuple[str, Any]]) -> Row:
+    """A stored row of which this much is known; the rest is read when it is asked for. It is what Model.from_db makes, without
+    the defaults and signals of which no model here has any use: they cost more than all else that is made of an answer.
+    """
+    state = ModelState()
+    state.adding, state.db = False, DEFAULT_DB_ALIAS
+    row = model.__new__(model)
+    row.__dict__.update(values, _state=state)
+    return row
+
+
+def know(row: Model, **related: Model | None) -> None:
+    """Let the row have these at hand, whose ids it has."""
+    row._state.fields_cache.update(related)  # noqa: SLF001  - setting them would ask the router of each
 
 
 class _Columns:
@@ -34,16 +52,18 @@ class _Columns:
         self.model = model
         self.names = [field.attname for field in fields]
         self.text = ", ".join(f"{alias}.{field.column}" for field in fields)
+        self.id = self.names.index("id")
         self.json = [number for number, field in enumerate(fields) if isinstance(field, JSONField)]
 
     def row(self, values: list[Any]) -> Any:
         """Takes its columns off the front of `values`. None if the join found nothing."""
-        own, values[:] = values[: len(self.names)], values[len(self.names) :]
-        if own[self.names.index("id")] is None:
+        own = values[: len(self.names)]
+        del values[: len(self.names)]
+        if own[self.id] is None:
             return None
         for number in self.json:
             own[number] = json.loads(own[number])
-        return self.model.from_db(DEFAULT_DB_ALIAS, self.names, own)
+        return _stored(self.model, zip(self.names, own, strict=True))
 
 
 _RESERVATION = _Columns(Reservation, "r")
@@ -109,20 +129,20 @@ def _read(reservation: Reservation, statement: LiteralString) -> tuple[Reservati
         values = list(found)
         row, quote, buyer, zone, issuer, contract, account = (columns.row(values) for columns in _LOCKED)
         is_current, tariff_id, party_id = values
-    row.quote, row.organization, buyer.zone, zone.issuer = quote, buyer, zone, issuer
-    row.pool = _stub(CapacityPool, id=row.pool_id)
+    know(zone, issuer=issuer)
+    know(buyer, zone=zone)
+    know(row, quote=quote, organization=buyer, pool=_stub(CapacityPool, id=row.pool_id))
     if account is not None:
-        account.issuer = issuer
+        know(account, issuer=issuer)
     if contract is not None:
-        contract.account = account
-        row.contract = contract
+        know(contract, account=account)
+        know(row, contract=contract)
     version = _stub(TariffVersion, id=quote.tariff_version_id, tariff_id=tariff_id)
     return row, Billing(version, _stub(Party, id=party_id), account)
 
 
 def _stub(model: type[Row], **values: Any) -> Row:
-    """A stored row of which this much is known; the rest is read when it is asked for."""
-    return model.from_db(DEFAULT_DB_ALIAS, list(values), list(values.values()))
+    return _stored(model, values.items())
 
 
 # Quotes that are held
@@ -155,7 +175,8 @@ def quoted(quote_id: UUID) -> tuple[Quote, bool, bool]:
         raise Quote.DoesNotExist(f"no quote {quote_id}")
     values = list(found)
     quote, offering, pool, buyer, project, held = (columns.row(values) for columns in _QUOTED)
-    quote.offering, offering.pool, quote.organization, quote.project = offering, pool, buyer, project
+    know(offering, pool=pool)
+    know(quote, offering=offering, organization=buyer, project=project)
     return quote, held is not None, values[0]
 
 
@@ -171,9 +192,9 @@ def offered(quote_id: UUID) -> Quote:
         raise Quote.DoesNotExist(f"no quote {quote_id}")
     values = list(found)
     quote: Quote = _QUOTE.row(values)
-    quote.project = _PROJECT.row(values)
+    know(quote, project=_PROJECT.row(values))
     if quote.extends_id is not None:
-        quote.extends = _stub(Reservation, id=quote.extends_id)
+        know(quote, extends=_stub(Reservation, id=quote.extends_id))
     return quote
 
 
@@ -227,8 +248,8 @@ counted AS (
 SELECT id FROM made"""
 
 
-def make_held(row: Reservation, months: Mapping[str, int], facts: Mapping[str, Any]) -> None:
-    """Store a held reservation with its first change and its months, in one statement."""
+def make_held(row: Reservation, quote: Quote, months: Mapping[str, int], facts: Mapping[str, Any]) -> None:
+    """Store a reservation of this quote, held, with its first change and its months, in one statement."""
     parameters = [
         *(row.pk, row.quote_id, row.offering_id, row.pool_id, row.organization_id, row.project_id),
         *(row.quantity, row.start_at, row.end_at, row.hold_expires_at, row.currency),
@@ -245,6 +266,8 @@ def make_held(row: Reservation, months: Mapping[str, int], facts: Mapping[str, A
     ]
     fetch_one(_HOLD, parameters)
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001  - as save() does
+    offering, buyer = quote.offering, quote.organization
+    know(row, quote=quote, offering=offering, pool=offering.pool, organization=buyer, project=quote.project)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +292,17 @@ ON CONFLICT (reservation_id, month) DO UPDATE SET fee_minor = kept.fee_minor + e
     (SELECT net FROM unnest(%s::text[], %s::bigint[]) AS given (month, net) WHERE given.month = kept.month), kept.net_minor)"""
 
 
+@functools.cache
+def _changing(*columns: str, months: bool) -> LiteralString:
+    sets = ", ".join(f"{column} = %s" for column in columns)
+    return f"""
+        WITH moved AS (
+            UPDATE marketplace_reservation SET {sets} WHERE id = %s AND state = %s AND end_at = %s RETURNING id, project_id)
+        {f", counted AS ({_MONTHS})" if months else ""}
+        INSERT INTO marketplace_reservationchange (reservation_id, kind, facts, at, actor)
+        SELECT id, %s, %s::jsonb, %s, %s FROM moved RETURNING id"""  # noqa: S608  - columns of our own models
+
+
 def change(
     row: Reservation,
     kind: str,
@@ -285,21 +319,14 @@ def change(
 
     Raises what `lost` gives if it is not.
     """
-    columns = {f"{name}_id" if isinstance(value, Model) else name: value for name, value in fields.items()}
-    sets = ", ".join(f"{column} = %s" for column in columns)
-    counted, given = "", []
+    columns = [f"{name}_id" if isinstance(value, Model) else name for name, value in fields.items()]
+    given: list[object] = []
     if months is not None:
         names, nets, fees = months.parameters()
-        counted, given = f", counted AS ({_MONTHS})", [names, nets, fees, names, nets]
-    statement = f"""
-        WITH moved AS (
-            UPDATE marketplace_reservation SET {sets} WHERE id = %s AND state = %s AND end_at = %s RETURNING id, project_id)
-        {counted}
-        INSERT INTO marketplace_reservationchange (reservation_id, kind, facts, at, actor)
-        SELECT id, %s, %s::jsonb, %s, %s FROM moved RETURNING id"""  # noqa: S608  - columns of our own models
-    values = [value.pk if isinstance(value, Model) else value for value in columns.values()]
+        given = [names, nets, fees, names, nets]
+    values = [value.pk if isinstance(value, Model) else value for value in fields.values()]
     parameters = [*values, row.pk, row.state, row.end_at, *given, kind, json.dumps(facts), at, actor]
-    if fetch_one(statement, parameters) is None:
+    if fetch_one(_changing(*columns, months=months is not None), parameters) is None:
         raise lost()
     for name, value in fields.items():
         setattr(row, name, value)
