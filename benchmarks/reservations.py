@@ -19,7 +19,7 @@ import random
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ from marketplace.models import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from multiprocessing.synchronize import Barrier
     from uuid import UUID
 
 ATTEMPTS = 20_000
@@ -67,6 +68,7 @@ AT = datetime(2026, 5, 31, 16, tzinfo=UTC)  # the midnight in Shanghai that begi
 HOUR = timedelta(hours=1)
 PRICE_MINOR = 800  # a GPU-hour
 BENCH_SECONDS = 20
+START_SECONDS = 120  # at most, until all workers have connected
 
 # What an attempt is, by its share of the attempts; what there is nothing for becomes a hold.
 SHARES = {"hold": 40, "confirm": 24, "extend": 10, "cancel": 16, "release": 8, "drain": 2}
@@ -88,7 +90,7 @@ def run(
     progress(f"{pgbench_tps:.0f} transactions a second; making a market")
     plans = make(attempts=attempts, workers=workers)
     progress(f"{attempts} attempts by {workers} threads")
-    done = _fork(plans)
+    done = race(plans)
     progress("comparing slots, reservations, contracts and months")
     found = wrong()
     per_second = len(done.took) / done.seconds
@@ -290,35 +292,45 @@ class _Retries(logging.Handler):
         self.count += record.msg == "tried again" and record.thread == self.thread
 
 
-def _fork(plans: list[Plan]) -> Done:
-    """Each plan in a thread of its own, in two processes a core; all start together."""
+def race(plans: list[Plan]) -> Done:
+    """Each plan in a thread of its own, in two processes a core; all start together. Raises what a worker raised."""
     connections.close_all()
     gc.freeze()
     context = multiprocessing.get_context("fork")
     processes = min(2 * (os.cpu_count() or 1), len(plans))
-    barrier, results = context.Barrier(len(plans) + 1), context.Queue()
-
-    def run_plan(plan: Plan) -> Done:
-        connection.ensure_connection()
+    barrier = context.Barrier(len(plans) + 1, timeout=START_SECONDS)
+    with ProcessPoolExecutor(processes, context, initializer=_meet_at, initargs=(barrier,)) as pool:
+        # A process is at its share until all have started, so each of them gets one.
+        shares = [pool.submit(_run_plans, plans[number::processes]) for number in range(processes)]
         barrier.wait()
-        done = work(plan)
-        connections.close_all()
-        return done
-
-    def child(own: list[Plan]) -> None:
-        with ThreadPoolExecutor(len(own)) as threads:
-            results.put(total(threads.map(run_plan, own)))
-
-    children = [context.Process(target=child, args=(plans[number::processes],)) for number in range(processes)]
-    for each in children:
-        each.start()
-    barrier.wait()
-    began = time.perf_counter()
-    done = total(results.get() for _ in children)
+        began = time.perf_counter()
+        done = total(share.result() for share in as_completed(shares))
     done.seconds = time.perf_counter() - began
-    for each in children:
-        each.join()
     return done
+
+
+_start: Barrier
+
+
+def _meet_at(barrier: Barrier) -> None:
+    global _start  # noqa: PLW0603  - of a process that was forked; a barrier can't be sent along with work
+    _start = barrier
+
+
+def _run_plans(own: list[Plan]) -> Done:
+    with ThreadPoolExecutor(len(own)) as threads:
+        return total(threads.map(_run_plan, own))
+
+
+def _run_plan(plan: Plan) -> Done:
+    try:
+        connection.ensure_connection()
+    finally:
+        _start.wait()  # also one that has no connection, since all others wait for it
+    try:
+        return work(plan)
+    finally:
+        connections.close_all()
 
 
 def total(parts: Iterable[Done]) -> Done:

@@ -1,13 +1,15 @@
 """Reservations by many at once: each test has a committed database and real threads."""
 
 from functools import partial
+from uuid import UUID
 
+import pytest
 from django.db import connections
 from django.db.models import F
 
 from benchmarks import reservations as bench
 from marketplace import capacity, reservations
-from marketplace.models import CapacitySlot, Project, Reservation
+from marketplace.models import CapacitySlot, Project, Quote, Reservation
 from tests.marketplace.booking import AT, HOUR, START, make_market, months, spans, taken
 
 
@@ -118,4 +120,12 @@ def test_four_hundred_attempts_by_sixteen_threads_leave_slots_contracts_and_mont
         "months_not_matching_minor": 0,
     }
     assert CapacitySlot.objects.filter(taken__gt=0, taken__lte=F("capacity")).exists()
+    connections.close_all()
+
+
+def test_what_one_worker_raises_ends_the_benchmark(fresh_database):
+    plans = bench.make(attempts=12, workers=6)
+    plans[4].quotes[:] = [UUID(int=0)] * 2
+    with pytest.raises(Quote.DoesNotExist, match="no quote 00000000-0000-0000-0000-000000000000"):
+        bench.race(plans)
     connections.close_all()
