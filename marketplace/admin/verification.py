@@ -179,7 +179,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
         ),
         Table(
             _("Facts"),
-            [_("legal person"), _("fact"), _("value"), _("from"), _("evidence"), _("claimed"), _("see")],
+            [_("legal person"), _("fact"), _("value"), _("from"), _("evidence"), _("claimed at"), _("see")],
             [
                 [
                     fact.party.legal_name,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db.models import Count, Exists, OuterRef, Q
 from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -88,12 +89,14 @@ def of_line(request: HttpRequest, invoice: Invoice, position: int) -> dict[str, 
 
 
 def of_document(request: HttpRequest, invoice: Invoice) -> dict[str, Any]:
-    """For the page of an issued invoice or note: how many of its lines the reader disputes, and whether others may be."""
+    """For the page of an issued invoice or note: how many of its lines the reader disputes, and whether others may be. One query."""
     if access.is_staff(request.user):
         return {}
-    opened = disputes.opened_of(document=invoice)
-    others = InvoiceLine.objects.filter(invoice=invoice, amount_minor__gt=0).exclude(pk__in=opened.values("line"))
-    return {"may_dispute_all": others.exists(), "disputed_lines": opened.count()}
+    opened = Q(Exists(Dispute.objects.filter(line=OuterRef("pk"), state=Dispute.State.OPEN)))
+    counted = InvoiceLine.objects.filter(invoice=invoice).aggregate(
+        others=Count("pk", filter=Q(amount_minor__gt=0) & ~opened), disputed=Count("pk", filter=opened)
+    )
+    return {"may_dispute_all": bool(counted["others"]), "disputed_lines": counted["disputed"]}
 
 
 def _row(dispute: Dispute, invoice: Invoice) -> dict[str, Any]:

@@ -47,7 +47,7 @@ NAVIGATION = (
     Way(_("Reservations"), "reservations", Permission.SEE_USAGE, ("/waitlist/",)),
     Way(_("Usage"), "usage", Permission.SEE_USAGE),
     Way(_("Invoices"), "invoices", Permission.SEE_BILLS, ("/savings/", "/disputes/")),
-    Way(_("Programmes"), "programmes", Permission.SEE_ORGANIZATION, ("/grants/",)),
+    Way(_("Programmes"), "programmes", Permission.SEE_ORGANIZATION, ("/grants/", "/claims/")),
     Way(_("Events"), "events", Permission.SEE_USAGE),
     Way(_("Supply"), "provider:index", Permission.SEE_USAGE, part="is_provider"),
     Way(_("Projects"), "projects", Permission.SEE_ORGANIZATION),

@@ -356,7 +356,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(browser, db, clock, d
     client = browser(zoned.sun.owner)
     with django_assert_num_queries(21):
         assert len(client.get("/invoices/").context["invoices"]) == number
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         assert len(client.get(f"/invoices/{invoice.number}/").context["said"]["lines"]["groups"]) == number
     with django_assert_num_queries(12):
         assert client.get(f"/invoices/{invoice.number}/lines/1/").status_code == 200

@@ -80,6 +80,7 @@ def always(*values):
 
 RESERVATION = {"reservation_id": ids(Reservation, "organization")}
 QUOTE = {"quote_id": ids(Quote, "organization")}
+CLAIM = {"claim_id": ids(Claim, "claimant__organization")}
 INVOICE = {"number": numbers}
 PREVIEW = {"account_id": ids(Account, "party"), "code": always("2026-05", "2026-04")}
 READING = {
@@ -91,11 +92,16 @@ PARAMETERS = {
     "archive_project": {"code": projects},
     "cancel": RESERVATION,
     "claim": {"grant_id": ids(Grant, "party")},
-    "claim_pack": {"claim_id": ids(Claim, "claimant__organization")},
+    "claim_pack": CLAIM,
+    "claim_reopen": CLAIM,
+    "claim_settle": CLAIM,
+    "claim_submit": CLAIM,
+    "claim_take_back": CLAIM,
     "change_invitation": {"invitation_id": ids(Invitation, "organization")},
     "confirm": RESERVATION,
     "decide_join": {"request_id": ids(JoinRequest, "organization")},
     "dispute": {**INVOICE, "position": always(1)},
+    "dispute_all": INVOICE,
     "demo-export": {"period": months, "form": always("csv")},
     "demo-invoice": INVOICE,
     "end_fact": {"fact_id": ids(PartyFact, "party")},
@@ -128,6 +134,8 @@ PARAMETERS = {
     "revoke_key": {"key_id": ids(ApiKey, "organization")},
     "show_access": RESERVATION,
     "withdraw": {"grant_id": ids(Grant, "party")},
+    "own_claim": CLAIM,
+    "withdraw_all_disputes": INVOICE,
     "withdraw_dispute": {"dispute_id": ids(Dispute, "invoice__account__party")},
 }
 """By the address's name, what each of its parameters could be of another's."""
@@ -149,7 +157,9 @@ SENT = {
     "claim": [{"from_month": "2026-05", "until_month": "2026-05"}],
     "change_invitation": [{}, {"revoke": "1"}],
     "decide_join": [{"role": "owner"}, {"refuse": "1"}],
+    "claim_settle": [{"paid": "1", "reason": "The quota."}],
     "dispute": [{"reason": "It was not used."}],
+    "dispute_all": [{"reason": "It was not used."}],
     "extension": [{"hours": "2"}],
     "join_waitlist": [WAIT],
     "member": [{"role": "viewer"}, {"remove": "1"}],

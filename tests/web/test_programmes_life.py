@@ -169,6 +169,7 @@ def test_a_firm_says_what_became_of_its_own_claim_and_takes_it_back(sun, zoned, 
 
     assert address in sun.get(f"/grants/{own_claim.changes.get().claim.programme.grants.get().pk}/").text
     page = sun.get(address)
+    assert [way["address"] for way in page.context["page"].navigation() if way["is_here"]] == ["/programmes/"]
     assert (page.context["can_submit"], page.context["form"], page.context["months"]) == (True, None, ["2020-05"])
     assert said(post("settle", paid="1"))[-1] == "The claim has changed meanwhile: look at it again."
     post("submit")

@@ -1,8 +1,11 @@
 """What programmes promise, on the pages of a quote and its reservation."""
 
+from datetime import date
+
 import pytest
 
 from billing import programmes
+from billing.models import Grant
 from marketplace import reservations
 from marketplace.models import Quote, Reservation
 from tests.billing import programmes_world, world
@@ -45,6 +48,29 @@ def test_a_quote_shows_what_is_paid_after_the_share_and_who_pays_it(shop, sun):
     assert "You pay, with tax ¥608.00" in text
     assert "decided by each month's invoice, by the same rules" in text
     assert "VAT 6.0%" in text
+
+
+@pytest.mark.parametrize(
+    ("language", "row", "lost"),
+    [
+        (
+            "en",
+            "Vouchers for small firms 2020-05 the days for which it pays ¥0.00",
+            "Lost: it was promised for hours next",
+        ),
+        ("zh-hans", "中小企业算力券 2020-05 资助期限 ¥0.00", "失去：此前为相邻时段承诺的资助。"),
+    ],
+)
+def test_what_more_hours_take_of_an_earlier_promise_is_said(shop, sun, language, row, lost):
+    """The grant ends with 12 May, and so would the line of the 10 hours, but for those that run into the 13th."""
+    programme(shop)
+    Grant.objects.update(until_date=date(2020, 5, 12))
+    reserved = shop.market.confirmed()
+    quote = reservations.extension_quote(reservation=reserved, end_at=START + 20 * HOUR, at=AT, actor="user:1")
+    text = page(sun, quote, language)
+    assert row in text
+    assert lost in text
+    assert "-¥240.00" in text
 
 
 @pytest.mark.parametrize(
