@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from billing import charging, clawbacks, invoicing, notes, standing
+from billing import charging, clawbacks, notes, soundness, standing
 from billing.integrity import named, require_aware
 from billing.models import Adjustment, BillingPeriod, Invoice
 from billing.notes import Target
@@ -45,7 +45,7 @@ class AdjustmentDecidedError(Exception):
 
 
 VIOLATIONS = {
-    **invoicing.VIOLATIONS,
+    **soundness.VIOLATIONS,
     **clawbacks.VIOLATIONS,
     "adjustment_decided_once": AdjustmentDecidedError,
     "adjustment_decided_is_whole": AdjustmentDecidedError,
@@ -130,13 +130,14 @@ def told(target: Target) -> Iterator[dict[str, Any]]:
         }
 
 
-# Of the account's events of the period that were recorded after the last document: those that are new, and those that
-# others correct, or that correct others.
+# Of the account's events of the period that were recorded, or matched, after the last document: those that are new, and
+# those that others correct, or that correct others.
 _EVENTS = """
     WITH fresh AS (
         SELECT event.source_id, event.event_id FROM billing_usageevent event
         JOIN billing_contract contract ON contract.id = event.contract_id
-        WHERE contract.account_id = %(account)s AND event.time < %(end)s AND event.recorded_at > %(since)s
+        WHERE contract.account_id = %(account)s AND event.time < %(end)s
+            AND (event.recorded_at > %(since)s OR event.matched_at > %(since)s)
             AND (event.time >= %(start)s OR event.time + event.duration_seconds * interval '1 second' > %(start)s)
     ), corrections AS (
         SELECT correction.source_id, correction.event_id FROM billing_correction correction
@@ -197,12 +198,16 @@ def find(*, invoice: Invoice, at: datetime, actor: str) -> Adjustment | None:
     return adjustment
 
 
-# Of each account the earliest time of what was recorded or corrected since; then its invoices of that time and later, for
-# earlier months bear on a ratchet and on a contract year's tiers. What was looked at after that is not looked at again.
+# Of each account the earliest time of what was recorded, matched or corrected since; then its invoices of that time and
+# later, for earlier months bear on a ratchet and on a contract year's tiers. What was looked at after that is not looked at
+# again.
 _SUSPECT = """
     WITH fresh AS (
         SELECT event.contract_id, event.time, event.recorded_at FROM billing_usageevent event
         WHERE event.recorded_at > %(since)s AND event.contract_id IS NOT NULL
+        UNION ALL
+        SELECT event.contract_id, event.time, event.matched_at FROM billing_usageevent event
+        WHERE event.matched_at > %(since)s
         UNION ALL
         SELECT event.contract_id, event.time, correction.recorded_at
         FROM billing_correction correction JOIN billing_usageevent event
@@ -221,10 +226,7 @@ _SUSPECT = """
 
 
 def suspects(*, since: datetime) -> list[int]:
-    """The ids of invoices that may differ by what was recorded, amended or retracted after `since`. One query.
-
-    An event that was recorded before and matched after is not found by it: look at its whole period (`issued_of`).
-    """
+    """The ids of invoices that may differ by what was recorded, matched, amended or retracted after `since`. One query."""
     with connection.cursor() as cursor:
         cursor.execute(_SUSPECT, {"since": since})
         return [row[0] for row in cursor.fetchall()]

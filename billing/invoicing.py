@@ -8,94 +8,42 @@ published since the rating makes it rate again, and what comes later is refused,
 not waited for: what arrives after the rating is not on the invoice.
 """
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing import budgets, charging, drafts, funding, ledger, numbers, workers
+from billing import charging, drafts, funding, ledger, numbers, periods, workers
 from billing.budgets import Counters
 from billing.charging import NotChargeableError
 from billing.drafts import Draft
-from billing.integrity import fetch_one, named, planned_for_many, require_aware, require_same
-from billing.ledger import PeriodClosedError, Wanted
-from billing.models import Account, BillingPeriod, Contract, Invoice, Issuer
-from billing.rating.period import Period
+from billing.integrity import fetch_one, named, planned_for_many
+from billing.ledger import Wanted
+from billing.models import Account, BillingPeriod, Contract, Invoice
+from billing.periods import (
+    InvalidInstantError,
+    InvalidPeriodError,
+    NothingToCloseError,
+    PeriodDiffersError,
+    TooEarlyError,
+    open_period,
+    period_to_close,
+)
+from billing.soundness import VIOLATIONS, InvoiceFinalError, InvoiceUnsoundError
 
 CHUNK = 50  # accounts that are rated together: a few queries for all of them
-
-
-class InvalidPeriodError(ValueError):
-    """The code names no month."""
-
-
-class PeriodDiffersError(Exception):
-    """The issuer's period of that code has other instants, or would overlap another one."""
-
-
-class TooEarlyError(Exception):
-    """A period is invoiced after its end."""
-
-
-class InvalidInstantError(ValueError):
-    """The time of issue is out of all reason."""
-
-
-class NothingToCloseError(Exception):
-    """The issuer has no contract in the month, and no period of it."""
 
 
 class ForeignAccountError(Exception):
     """The account is another issuer's than the period."""
 
 
-class InvoiceFinalError(Exception):
-    """An issued invoice and its lines are never changed, and a draft is only issued or made anew."""
-
-
-class InvoiceUnsoundError(Exception):
-    """What is to be issued does not tie: its lines and net, its digest, its account, issuer and period."""
-
-
 class _OutdatedError(Exception):
     """Contracts or tariffs changed after the draft was rated."""
-
-
-VIOLATIONS = {
-    **ledger.VIOLATIONS,
-    **budgets.VIOLATIONS,
-    "invoice_period_open": PeriodClosedError,
-    "invoice_correction_corrects": InvoiceUnsoundError,
-    "invoice_corrects_an_issued_one": InvoiceUnsoundError,
-    "invoice_correction_once": InvoiceUnsoundError,
-    "billing_period_only_closes": PeriodClosedError,
-    "invoice_issued_is_final": InvoiceFinalError,
-    "invoice_line_is_never_updated": InvoiceFinalError,
-    "invoice_draft_is_only_issued": InvoiceFinalError,
-    "invoice_begins_as_draft": InvoiceUnsoundError,
-    "invoice_of_one_issuer": InvoiceUnsoundError,
-    "invoice_account_of_issuer": InvoiceUnsoundError,
-    "invoice_sha256_of_snapshot": InvoiceUnsoundError,
-    "invoice_net_is_sum_of_lines": InvoiceUnsoundError,
-    "invoice_lines_of_account": InvoiceUnsoundError,
-    "invoice_subsidy_within_net": InvoiceUnsoundError,
-    "invoice_subsidy_is_sum_of_lines": InvoiceUnsoundError,
-    "invoice_subsidy_is_redeemed": InvoiceUnsoundError,
-    "programme_share_of_its_grant": InvoiceUnsoundError,
-    "redemption_of_its_invoice": InvoiceUnsoundError,
-    "invoice_gross_is_net_plus_tax": InvoiceUnsoundError,
-    "invoice_issued_is_whole": InvoiceUnsoundError,
-    "invoice_number_once": InvoiceUnsoundError,
-    "invoice_number_of_series": InvoiceUnsoundError,
-    "invoice_snapshot_of_columns": InvoiceUnsoundError,
-    "number_series_counts_up_by_one": InvoiceUnsoundError,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,49 +64,12 @@ class Closed:
     refused: tuple[Refused, ...]
 
 
-def open_period(*, issuer: Issuer, code: str) -> BillingPeriod:
-    """The issuer's billing period of a month, such as "2020-05", as instants of its time zone; stored once.
-
-    Raises InvalidPeriodError, PeriodDiffersError.
-    """
-    month = _month(issuer, code)
-    last_date = (month.end - timedelta(seconds=1)).astimezone(ZoneInfo(issuer.timezone)).date()
-    facts = {"timezone": issuer.timezone, "start_at": month.start, "end_at": month.end, "last_date": last_date}
-    overlaps = PeriodDiffersError(f"period {code} of {issuer.timezone} overlaps another one of issuer {issuer.code}")
-    with named({"billing_period_apart": lambda _: overlaps}), transaction.atomic():
-        period, made = BillingPeriod.objects.get_or_create(issuer=issuer, code=code, defaults=facts)
-    if not made:
-        require_same(period, facts, PeriodDiffersError)
-    return period
-
-
-def period_to_close(*, issuer: Issuer, code: str, at: datetime) -> BillingPeriod:
-    """open_period() for one who closes it at once: nothing is stored unless it is over and somebody has a contract in it.
-
-    Raises InvalidPeriodError, PeriodDiffersError, InvalidInstantError, TooEarlyError, NothingToCloseError.
-    """
-    month = _month(issuer, code)
-    _require_over(code, month.end, month.timezone, at)
-    contracts = Contract.objects.filter(charging.running(month.start, month.end), account__issuer=issuer)
-    if not contracts.exists() and not BillingPeriod.objects.filter(issuer=issuer, code=code).exists():
-        raise NothingToCloseError(
-            f"period is {code}: expected a month in which a contract of issuer {issuer.code} runs; there is none"
-        )
-    return open_period(issuer=issuer, code=code)
-
-
-def _month(issuer: Issuer, code: str) -> Period:
-    if not re.fullmatch(r"[12][0-9]{3}-(0[1-9]|1[0-2])", code):
-        raise InvalidPeriodError(f"period is {code!r}: expected a year and a month, such as 2020-05")
-    return Period.month(int(code[:4]), int(code[5:]), issuer.timezone)
-
-
 def draft(*, account: Account, period: BillingPeriod, at: datetime, actor: str) -> Invoice:
     """Store what the account owes as a draft, in place of an older draft. An issued invoice is given back as it is.
 
     Raises NotChargeableError, ForeignAccountError, PeriodClosedError, InvalidInstantError.
     """
-    _require_instant(at)
+    periods.require_instant(at)
     if not _is_issued(account, period):
         ready = _ready(account, period, at)
         try:
@@ -175,7 +86,7 @@ def issue(*, account: Account, period: BillingPeriod, at: datetime, actor: str) 
 
     Raises NotChargeableError, ForeignAccountError, TooEarlyError, PeriodClosedError, InvalidInstantError.
     """
-    _require_over(period.code, period.end_at, period.timezone, at)
+    periods.require_over(period.code, period.end_at, period.timezone, at)
     if not _is_issued(account, period):
         ready = _ready(account, period, at)
         _issue(ready, period, _book([ready], period), at, actor)
@@ -201,7 +112,7 @@ def close_period(
     processes: with 2 or more, so many others rate ahead while this one issues in order. progress: called with (done,
     all) accounts. Raises TooEarlyError, InvalidInstantError.
     """
-    _require_over(period.code, period.end_at, period.timezone, at)
+    periods.require_over(period.code, period.end_at, period.timezone, at)
     present = _issued(period).count()
     issued: list[str] = []
     refused: list[Refused] = []
@@ -222,20 +133,6 @@ def close_period(
         if refused or _close(period, at):
             period.refresh_from_db()
             return Closed(period, tuple(issued), present, tuple(refused))
-
-
-def _require_instant(at: datetime) -> None:
-    """Dates are computed from it, which end at the year 9999."""
-    require_aware("at", at)
-    if not 2000 <= at.year <= 2200:
-        raise InvalidInstantError(f"at is {at.isoformat()}: expected a year from 2000 to 2200")
-
-
-def _require_over(code: str, end_at: datetime, timezone: str, at: datetime) -> None:
-    _require_instant(at)
-    if at < end_at:
-        end = end_at.astimezone(ZoneInfo(timezone)).isoformat()
-        raise TooEarlyError(f"at is {at.isoformat()}: expected {end} or later, the end of period {code}")
 
 
 def _is_issued(account: Account, period: BillingPeriod) -> bool:
@@ -490,3 +387,24 @@ def _book(ready: Sequence[Draft | Refused], period: BillingPeriod) -> dict[Wante
     for currency, wanted in by_currency.items():
         book |= ledger.accounts(issuer=period.issuer, currency=currency, wanted=list(wanted))
     return book
+
+
+__all__ = [
+    "CHUNK",
+    "VIOLATIONS",
+    "Closed",
+    "ForeignAccountError",
+    "InvalidInstantError",
+    "InvalidPeriodError",
+    "InvoiceFinalError",
+    "InvoiceUnsoundError",
+    "NothingToCloseError",
+    "PeriodDiffersError",
+    "Refused",
+    "TooEarlyError",
+    "close_period",
+    "draft",
+    "issue",
+    "open_period",
+    "period_to_close",
+]

@@ -1,12 +1,87 @@
-"""In which period, and under which date, something is posted that happens now; which periods are over."""
+"""Billing periods: opened once, over or not, and in which one, and under which date, something is posted that happens now."""
 
+import re
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from billing import charging, invoicing
+from django.db import transaction
+
+from billing import charging
+from billing.integrity import named, require_aware, require_same
 from billing.ledger import NoOpenPeriodError
 from billing.models import BillingPeriod, Contract, Issuer
 from billing.rating.period import Period
+
+
+class InvalidPeriodError(ValueError):
+    """The code names no month."""
+
+
+class PeriodDiffersError(Exception):
+    """The issuer's period of that code has other instants, or would overlap another one."""
+
+
+class TooEarlyError(Exception):
+    """A period is invoiced after its end."""
+
+
+class InvalidInstantError(ValueError):
+    """The time of issue is out of all reason."""
+
+
+class NothingToCloseError(Exception):
+    """The issuer has no contract in the month, and no period of it."""
+
+
+def open_period(*, issuer: Issuer, code: str) -> BillingPeriod:
+    """The issuer's billing period of a month, such as "2020-05", as instants of its time zone; stored once.
+
+    Raises InvalidPeriodError, PeriodDiffersError.
+    """
+    month = _month(issuer, code)
+    last_date = (month.end - timedelta(seconds=1)).astimezone(ZoneInfo(issuer.timezone)).date()
+    facts = {"timezone": issuer.timezone, "start_at": month.start, "end_at": month.end, "last_date": last_date}
+    overlaps = PeriodDiffersError(f"period {code} of {issuer.timezone} overlaps another one of issuer {issuer.code}")
+    with named({"billing_period_apart": lambda _: overlaps}), transaction.atomic():
+        period, made = BillingPeriod.objects.get_or_create(issuer=issuer, code=code, defaults=facts)
+    if not made:
+        require_same(period, facts, PeriodDiffersError)
+    return period
+
+
+def period_to_close(*, issuer: Issuer, code: str, at: datetime) -> BillingPeriod:
+    """open_period() for one who closes it at once: nothing is stored unless it is over and somebody has a contract in it.
+
+    Raises InvalidPeriodError, PeriodDiffersError, InvalidInstantError, TooEarlyError, NothingToCloseError.
+    """
+    month = _month(issuer, code)
+    require_over(code, month.end, month.timezone, at)
+    contracts = Contract.objects.filter(charging.running(month.start, month.end), account__issuer=issuer)
+    if not contracts.exists() and not BillingPeriod.objects.filter(issuer=issuer, code=code).exists():
+        raise NothingToCloseError(
+            f"period is {code}: expected a month in which a contract of issuer {issuer.code} runs; there is none"
+        )
+    return open_period(issuer=issuer, code=code)
+
+
+def _month(issuer: Issuer, code: str) -> Period:
+    if not re.fullmatch(r"[12][0-9]{3}-(0[1-9]|1[0-2])", code):
+        raise InvalidPeriodError(f"period is {code!r}: expected a year and a month, such as 2020-05")
+    return Period.month(int(code[:4]), int(code[5:]), issuer.timezone)
+
+
+def require_instant(at: datetime) -> None:
+    """Dates are computed from it, which end at the year 9999."""
+    require_aware("at", at)
+    if not 2000 <= at.year <= 2200:
+        raise InvalidInstantError(f"at is {at.isoformat()}: expected a year from 2000 to 2200")
+
+
+def require_over(code: str, end_at: datetime, timezone: str, at: datetime) -> None:
+    require_instant(at)
+    if at < end_at:
+        end = end_at.astimezone(ZoneInfo(timezone)).isoformat()
+        raise TooEarlyError(f"at is {at.isoformat()}: expected {end} or later, the end of period {code}")
 
 
 def at(*, issuer: Issuer, instant: datetime) -> tuple[BillingPeriod, date]:
@@ -14,7 +89,7 @@ def at(*, issuer: Issuer, instant: datetime) -> tuple[BillingPeriod, date]:
     first day. Raises NoOpenPeriodError.
     """
     day = instant.astimezone(ZoneInfo(issuer.timezone)).date()
-    period = invoicing.open_period(issuer=issuer, code=f"{day:%Y-%m}")
+    period = open_period(issuer=issuer, code=f"{day:%Y-%m}")
     if period.state == BillingPeriod.State.OPEN:
         return period, day
     later = BillingPeriod.objects.filter(
@@ -42,4 +117,4 @@ def open_over(*, by_at: datetime) -> None:
         known = BillingPeriod.objects.filter(issuer=issuer, start_at__lt=month.end, end_at__gt=month.start)
         contracts = Contract.objects.filter(charging.running(month.start, month.end), account__issuer=issuer)
         if not known.exists() and contracts.exists():
-            invoicing.open_period(issuer=issuer, code=f"{last:%Y-%m}")
+            open_period(issuer=issuer, code=f"{last:%Y-%m}")

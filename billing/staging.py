@@ -71,9 +71,10 @@ FROM billing_staging WHERE NOT taken ORDER BY source_id, event_id"""
 _EVENT_KEY = "billing_usageevent_pkey"
 _REMATCH = """
 UPDATE billing_usageevent event SET (contract_id, meter_id, duration_seconds, value, quantity, type, subject, data,
-    unmatched_reason, in_series)
+    unmatched_reason, in_series, matched_at)
     = (staged.contract_id, staged.meter_id, staged.duration_seconds, staged.value, staged.quantity, staged.type,
-    staged.subject, staged.data, staged.unmatched_reason, coalesce(staged.meter_id = ANY(%(series)s::bigint[]), false))
+    staged.subject, staged.data, staged.unmatched_reason, coalesce(staged.meter_id = ANY(%(series)s::bigint[]), false),
+    CASE WHEN staged.contract_id IS NOT NULL THEN %(at)s::timestamptz END)
 FROM billing_staging staged
 WHERE event.source_id = staged.source_id AND event.event_id = staged.event_id"""
 
@@ -331,10 +332,10 @@ class Batch:
             cursor.execute(_SIFT)
             return {row[0]: self._conflict(_Taken(*row)) if row[1] else None for row in cursor.fetchall()}
 
-    def rematch(self) -> int:
+    def rematch(self, at: datetime) -> int:
         """Put what was copied in the place of the stored events of the same ids; how many are matched."""
         with connection.cursor() as cursor:
-            cursor.execute(_REMATCH, {"series": self.series})
+            cursor.execute(_REMATCH, {"series": self.series, "at": at})
             return int(cursor.rowcount) - len(self.unmatched)
 
     def _conflict(self, taken: _Taken) -> RejectedError | None:

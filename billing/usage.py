@@ -326,7 +326,7 @@ def _rematch(owner: Party, after: tuple[int, str], at: datetime, limit: int) -> 
     invalid = set(batch.rejected)
     try:
         with transaction.atomic():
-            matched = batch.rematch()
+            matched = batch.rematch(at)
             batch.fold()
             recompute(batch.touched())
     except DataError as error:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, Value
+from django.db.models.functions import Coalesce
 
 from billing.models.invoice import Invoice
 from billing.models.meter import EventSource, Meter
@@ -36,7 +37,7 @@ class UsageEventQuerySet(models.QuerySet["UsageEvent"]):
         Of what was corrected the amendment in force is one; what it amends is none, nor what is retracted, nor a
         retraction: they count for nothing.
 
-        `recorded_at` is told, not the time of matching: an event that was recorded before and matched after is not found.
+        An event that was recorded before the invoice and matched after it is one of them.
         """
         until = ExpressionWrapper(
             F("time") + F("duration_seconds") * Value(timedelta(seconds=1)), models.DateTimeField()
@@ -48,12 +49,15 @@ class UsageEventQuerySet(models.QuerySet["UsageEvent"]):
             kind=Invoice.Kind.INVOICE,
             account__contracts=OuterRef("contract_id"),
             period__end_at__gt=OuterRef("time"),
-            issued_at__lt=OuterRef("recorded_at"),
+            issued_at__lt=OuterRef("counted_at"),
         )
         of_source = Correction.objects.filter(source_id=OuterRef("source_id"))
         corrected = of_source.filter(event_id=OuterRef("event_id"))
         retraction = of_source.filter(by_event_id=OuterRef("event_id"), is_retraction=True)
-        return self.annotate(until=until).filter(Exists(invoices), ~Exists(corrected), ~Exists(retraction))
+        counted_at = Coalesce("matched_at", "recorded_at")
+        return self.annotate(until=until, counted_at=counted_at).filter(
+            Exists(invoices), ~Exists(corrected), ~Exists(retraction)
+        )
 
 
 class UsageEvent(models.Model):
@@ -64,6 +68,7 @@ class UsageEvent(models.Model):
     the latter `data` has the value, which may be a text). `in_series` is true where the meter's readings are recomputed
     from events (Meter.is_series), for the indexes of those alone. An unmatched event has no contract and no meter: it keeps the
     type and the subject it came with, and why it was not matched; where that is no meter of its type, its whole data too.
+    `matched_at` says when that was mended; it is null of an event that was matched as it came.
     """
 
     pk = models.CompositePrimaryKey("source_id", "event_id")
@@ -84,6 +89,7 @@ class UsageEvent(models.Model):
     value = models.DecimalField(max_digits=38, decimal_places=9, null=True)
     quantity = models.BigIntegerField(null=True)
     recorded_at = models.DateTimeField()
+    matched_at = models.DateTimeField(null=True)
     type = models.CharField(max_length=255, null=True)
     subject = models.CharField(max_length=255, null=True)
     data = models.JSONField(null=True)
@@ -108,6 +114,8 @@ class UsageEvent(models.Model):
             ),
             # Finds what came since a time; events come in its order.
             BrinIndex(fields=["recorded_at"], name="usage_event_recorded", autosummarize=True),
+            # The few that were matched later.
+            models.Index(fields=["matched_at"], name="usage_event_matched", condition=Q(matched_at__isnull=False)),
             # Samples longer than a reading's interval, which begin far from it.
             models.Index(
                 fields=["contract", "meter", "time"], name="usage_event_long", condition=Q(duration_seconds__gt=900)

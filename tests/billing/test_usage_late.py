@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from billing import invoicing
+from billing import adjustments, invoicing
 from billing.models import Reading, UsageEvent
-from billing.usage import Event, record
+from billing.usage import Event, record, rematch
 from tests.billing import world
+from tests.billing.usage_world import meter
 
 pytestmark = pytest.mark.django_db
 SECOND = timedelta(seconds=1)
@@ -98,3 +99,21 @@ def test_an_amendment_after_the_invoice_of_an_event_before_it_is_late_and_its_re
     retracts = Event("retraction", "s", "", "", None, {}, retracts="retracted")
     record(owner=contract.provider, events=[amends, retracts], at=AFTER)
     assert late() == ["amendment"]
+
+
+def test_an_event_before_the_invoice_that_is_matched_after_it_is_late_and_its_invoice_is_compared(account):
+    contract = account.contracts.get()
+    data = {"value": "8", "duration_seconds": 60}
+    event = Event("matched late", "s", "disk.sample", contract.number, world.MAY, data)
+    [result] = record(owner=contract.provider, events=[event], at=world.JUNE - SECOND).results
+    assert result.outcome == "unmatched"
+    invoice = issue(account)
+    assert (late(), adjustments.suspects(since=world.JUNE)) == ([], [])
+    meter("disk", "disk.sample")
+    assert rematch(at=AFTER) == (1, 0)
+    stored = UsageEvent.objects.get(event_id="matched late")
+    assert (stored.recorded_at, stored.matched_at) == (world.JUNE - SECOND, AFTER)
+    assert late() == ["matched late"]
+    assert adjustments.suspects(since=world.JUNE) == [invoice.pk]
+    assert adjustments.suspects(since=AFTER) == []
+    assert adjustments.find(invoice=invoice, at=AFTER, actor="test") is None  # no charge is of that meter

@@ -84,14 +84,14 @@ def _readings(found: Behind, invoice: Invoice) -> dict[str, Any]:
 
 
 def _late(found: Behind, invoice: Invoice) -> int:
-    """How many events of this contract, meter and month were recorded after the invoice; it looks at each of the month's."""
+    """How many events of this contract, meter and month were recorded or matched after the invoice; it looks at each of the month's."""
     annotated: Any = UsageEvent.objects.recorded_after_invoice()
     late: int = annotated.filter(
         contract__in=[contract.pk for contract in found.contracts],
         meter=found.meter,
         time__lt=invoice.period.end_at,
         until__gt=invoice.period.start_at,
-        recorded_at__gt=invoice.issued_at,
+        counted_at__gt=invoice.issued_at,
     ).count()
     return late
 
