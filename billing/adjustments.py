@@ -1,8 +1,10 @@
-"""Corrections of issued invoices: what differs since issue is found, shown to staff, and issued as a note, or dismissed.
+"""Corrections of issued invoices: what differs since issue is found, shown to staff, and approved, or dismissed.
 
 Nothing is re-rated in silence: an invoice stays as it was issued. `find` compares it, with all that corrected it before, to
 what its month would be now, by `charging.charges`: the readings as they are, under the tariff versions that applied. What
-differs is an Adjustment, proposed. Staff issue it, with a reason: a credit or debit note (billing.notes); or dismiss it.
+differs is an Adjustment, proposed. Staff approve it, with a reason, or dismiss it. Approved, it is a credit or debit note
+(billing.notes): at once, or with the account's next invoice, as the account chose (billing.settling); until then it can be
+taken back.
 
 One row of the invoice is locked by all who correct it: of two who issue one adjustment, the second gets the first's document.
 An adjustment is issued as it was seen; if readings changed meanwhile, it is found anew first.
@@ -17,13 +19,15 @@ from django.db import connection, transaction
 
 from billing import charging, clawbacks, notes, soundness, standing
 from billing.integrity import named, require_aware
-from billing.models import Adjustment, BillingPeriod, Invoice
+from billing.models import Account, Adjustment, BillingPeriod, Invoice
 from billing.notes import Target
+from billing.periods import Place
 from billing.rating import money
 from billing.rating.correction import Figures, Key, changes, lessened
 from billing.standing import Standing
 
-State, Cause = Adjustment.State, Adjustment.Cause
+State, Cause, Returned = Adjustment.State, Adjustment.Cause, Adjustment.Returned
+UNDECIDED = (State.PROPOSED, State.APPROVED)
 GONE = "it no longer differs"
 """Why a proposal is dismissed by itself."""
 
@@ -49,6 +53,7 @@ VIOLATIONS = {
     **clawbacks.VIOLATIONS,
     "adjustment_decided_once": AdjustmentDecidedError,
     "adjustment_decided_is_whole": AdjustmentDecidedError,
+    "adjustment_issued_as_approved": OutdatedAdjustmentError,
 }
 
 
@@ -174,27 +179,35 @@ def _events(invoice: Invoice, stands: Standing) -> tuple[int, int]:
 def find(*, invoice: Invoice, at: datetime, actor: str) -> Adjustment | None:
     """Propose what differs since issue, in place of an older proposal; None if nothing does, or if just that was dismissed.
 
-    A proposal that no longer differs is dismissed. Raises NotCorrectableError, NotChargeableError.
+    A proposal that no longer differs is dismissed. What is approved and differs in another way now is proposed again; what
+    differs as it was approved stays so. Raises NotCorrectableError, NotChargeableError.
     """
     require_aware("at", at)
     with named(VIOLATIONS), transaction.atomic():
-        found = difference(invoice=issued_invoice(invoice, locked=True))
-        proposed = Adjustment.objects.filter(invoice=invoice, cause=Cause.USAGE, state=State.PROPOSED).first()
-        if not found.lines:
-            if proposed is not None:
-                _dismiss(proposed, GONE, at, actor)
-            return None
-        last = Adjustment.objects.filter(invoice=invoice, cause=Cause.USAGE).exclude(state=State.PROPOSED).first()
-        if proposed is None and last is not None and last.state == State.DISMISSED and last.lines == found.lines:
-            return None
-        if proposed is not None and proposed.lines == found.lines:
-            return proposed
-        adjustment = proposed or Adjustment(invoice=found.stands.invoice, cause=Cause.USAGE)
-        adjustment.lines = found.lines
-        adjustment.net_minor, adjustment.tax_minor = found.target.net_minor, found.tax_minor
-        adjustment.events_recorded, adjustment.events_corrected = found.events_recorded, found.events_corrected
-        adjustment.found_at = at
-        adjustment.save()
+        return propose(found=difference(invoice=issued_invoice(invoice, locked=True)), at=at, actor=actor)
+
+
+def propose(*, found: Difference, at: datetime, actor: str) -> Adjustment | None:
+    """find() of what was found to differ, within the transaction of a caller that holds the invoice's row."""
+    ours = Adjustment.objects.filter(invoice=found.stands.invoice, cause=Cause.USAGE)
+    proposed = ours.filter(state__in=UNDECIDED).first()
+    if not found.lines:
+        if proposed is not None:
+            _dismiss(proposed, GONE, at, actor)
+        return None
+    last = ours.exclude(state__in=UNDECIDED).first()
+    if proposed is None and last is not None and last.state == State.DISMISSED and last.lines == found.lines:
+        return None
+    if proposed is not None and proposed.lines == found.lines:
+        return proposed
+    adjustment = proposed or Adjustment(invoice=found.stands.invoice, cause=Cause.USAGE)
+    if adjustment.state == State.APPROVED:
+        give_back(adjustment=adjustment, why=Returned.CHANGED, at=at, actor=actor)
+    adjustment.lines = found.lines
+    adjustment.net_minor, adjustment.tax_minor = found.target.net_minor, found.tax_minor
+    adjustment.events_recorded, adjustment.events_corrected = found.events_recorded, found.events_corrected
+    adjustment.found_at = at
+    adjustment.save()
     return adjustment
 
 
@@ -264,8 +277,34 @@ def find_all(*, invoices: Sequence[int], at: datetime, actor: str) -> Looked:
 # Deciding
 
 
-def issue(*, adjustment: Adjustment, reason: str, at: datetime, actor: str) -> Invoice:
-    """The credit or debit note of a proposal; issued already, its document.
+def approve(*, adjustment: Adjustment, reason: str, at: datetime, actor: str) -> Adjustment:
+    """As the account chose by now: the note is issued at once, or the adjustment waits for the next invoice.
+
+    Approved or issued already, it is what is there: what the account chooses later is of what is approved later. Raises
+    InvalidReasonError, OutdatedAdjustmentError, AdjustmentDecidedError, NotChargeableError.
+    """
+    require_aware("at", at)
+    require_reason(reason)
+    with named(VIOLATIONS), transaction.atomic():
+        invoice = issued_invoice(adjustment.invoice, locked=True)
+        current = Adjustment.objects.select_related("document").get(pk=adjustment.pk)
+        if current.document is None and current.state != State.APPROVED:
+            _require_proposed(current)
+            if invoice.account.corrections_on == Account.CorrectionsOn.NOTE:
+                issue(adjustment=current, reason=reason, at=at, actor=actor)
+                current.refresh_from_db()
+            else:
+                _as_seen(current, invoice)
+                current.state = State.APPROVED
+                current.decided_at, current.decided_by, current.reason = at, actor, reason.strip()
+                current.returned, current.returned_at, current.returned_by = "", None, ""
+                current.save()
+    return current
+
+
+def issue(*, adjustment: Adjustment, reason: str, posted: Place | None = None, at: datetime, actor: str) -> Invoice:
+    """The credit or debit note of what is proposed or approved, by itself; issued already, its document. Whatever the account
+    chose: see approve(). `posted`: in which period; None is where `at` is.
 
     Raises InvalidReasonError, OutdatedAdjustmentError, AdjustmentDecidedError, NotChargeableError.
     """
@@ -276,21 +315,53 @@ def issue(*, adjustment: Adjustment, reason: str, at: datetime, actor: str) -> I
         current = Adjustment.objects.select_related("document").get(pk=adjustment.pk)
         if current.document is not None:
             return current.document
-        _require_proposed(current)
-        found = difference(invoice=invoice)
-        if found.lines != current.lines:
-            raise OutdatedAdjustmentError(
-                f"adjustment {current.pk} of {invoice}: its lines are not what differs now; find it again first"
-            )
-        document = notes.issue(stands=found.stands, target=found.target, at=at, actor=actor)
+        if current.state != State.APPROVED:
+            _require_proposed(current)
+            current.decided_at, current.decided_by, current.reason = at, actor, reason.strip()
+        found = _as_seen(current, invoice)
+        document = notes.issue(stands=found.stands, target=found.target, posted=posted, at=at, actor=actor)
         current.state, current.document = State.ISSUED, document
-        current.decided_at, current.decided_by, current.reason = at, actor, reason.strip()
         current.save()
     return document
 
 
+def _as_seen(adjustment: Adjustment, invoice: Invoice) -> Difference:
+    """What differs now, which is what the adjustment says. Raises OutdatedAdjustmentError."""
+    found = difference(invoice=invoice)
+    if found.lines != adjustment.lines:
+        raise OutdatedAdjustmentError(
+            f"adjustment {adjustment.pk} of {invoice}: its lines are not what differs now; find it again first"
+        )
+    return found
+
+
+def undo(*, adjustment: Adjustment, reason: str, at: datetime, actor: str) -> None:
+    """Take an approval back before the next invoice: it is proposed again. One that is proposed stays as it is.
+
+    Raises InvalidReasonError, AdjustmentDecidedError.
+    """
+    require_aware("at", at)
+    require_reason(reason)
+    with named(VIOLATIONS), transaction.atomic():
+        issued_invoice(adjustment.invoice, locked=True)
+        current = Adjustment.objects.get(pk=adjustment.pk)
+        if current.state != State.APPROVED:
+            _require_proposed(current)
+        else:
+            give_back(adjustment=current, why=Returned.UNDONE, at=at, actor=actor)
+            current.reason = reason.strip()
+            current.save()
+    adjustment.refresh_from_db()
+
+
+def give_back(*, adjustment: Adjustment, why: str, at: datetime, actor: str) -> None:
+    """Make an approved one a proposal again, which says why; unsaved. The caller holds the invoice's row."""
+    adjustment.state, adjustment.decided_at, adjustment.decided_by = State.PROPOSED, None, ""
+    adjustment.returned, adjustment.returned_at, adjustment.returned_by = why, at, actor
+
+
 def dismiss(*, adjustment: Adjustment, reason: str, at: datetime, actor: str) -> None:
-    """Leave the invoice as it is. The same difference is not proposed again; another one is.
+    """Leave the invoice as it is, also where a correction is approved. The same difference is not proposed again; another is.
 
     Again changes nothing. Raises InvalidReasonError, AdjustmentDecidedError.
     """
@@ -300,7 +371,8 @@ def dismiss(*, adjustment: Adjustment, reason: str, at: datetime, actor: str) ->
         issued_invoice(adjustment.invoice, locked=True)
         current = Adjustment.objects.get(pk=adjustment.pk)
         if current.state != State.DISMISSED:
-            _require_proposed(current)
+            if current.state != State.APPROVED:
+                _require_proposed(current)
             _dismiss(current, reason.strip(), at, actor)
     adjustment.refresh_from_db()
 

@@ -21,6 +21,7 @@ from billing import budgets, ledger, periods
 from billing.integrity import named, require_aware
 from billing.ledger import Wanted
 from billing.models import Account, Clawback, Invoice, LedgerAccount, Programme, ProgrammeShare, Redemption
+from billing.periods import Act, Place
 from billing.rating.money import largest_remainder, round_half_up
 
 Kind = LedgerAccount.Kind
@@ -43,12 +44,18 @@ VIOLATIONS = {
 
 
 def claw_back(
-    *, invoice: Invoice, credited: Mapping[int, int], source: str, at: datetime, actor: str
+    *,
+    invoice: Invoice,
+    credited: Mapping[int, int],
+    source: str,
+    at: datetime,
+    actor: str,
+    posted: Place | None = None,
 ) -> tuple[Clawback, ...]:
     """Take back programmes' shares of an issued invoice's lines: by position, how much of the line's net is credited.
 
     `source` names the credit, and makes it once: again gives what is there. A line that no programme paid for is passed
-    over. Raises InvalidCreditError, ClawbackDiffersError.
+    over. `posted`: where the credit itself is posted; None: where `at` is. Raises InvalidCreditError, ClawbackDiffersError.
     """
     require_aware("at", at)
     with named(VIOLATIONS), transaction.atomic():
@@ -82,7 +89,9 @@ def claw_back(
                     committed_minor=0,
                     redeemed_minor=-total_minor,
                 )
-        _post(invoice.account, made, source, at, actor)
+        if made:
+            place = posted or periods.at(issuer=invoice.account.issuer, instant=at)
+            _post(invoice.account, made, source, Act(place, at, actor))
     return tuple(made)
 
 
@@ -142,7 +151,7 @@ def _take(
     return made
 
 
-def _post(account: Account, made: Sequence[Clawback], source: str, at: datetime, actor: str) -> None:
+def _post(account: Account, made: Sequence[Clawback], source: str, act: Act) -> None:
     """Dr receivable, or subsidy income; Cr subsidy receivable. Nothing for a reimbursement, which we are not owed."""
     sides: Counter[Wanted] = Counter()
     for each in made:
@@ -161,16 +170,15 @@ def _post(account: Account, made: Sequence[Clawback], source: str, at: datetime,
     if not wanted:
         return
     issuer = account.issuer
-    period, day = periods.at(issuer=issuer, instant=at)
     book = ledger.accounts(issuer=issuer, currency=issuer.currency, wanted=wanted)
     key = f"clawback:{source}"
     ledger.insert(
         issuer=issuer,
         key=key,
-        period=period,
-        effective_date=day,
+        period=act.place.period,
+        effective_date=act.place.day,
         source=key,
         postings=[(book[each], sides[each]) for each in wanted],
-        at=at,
-        actor=actor,
+        at=act.at,
+        actor=act.actor,
     )

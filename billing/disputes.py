@@ -291,7 +291,7 @@ def _require_open(dispute: Dispute) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Collectable:
-    """Of an invoice and the notes that correct it: payable as issued, what notes changed, what open disputes hold."""
+    """Of an invoice: payable as issued; what notes changed that are paid with it; what open disputes of all that hold."""
 
     payable_minor: int
     corrected_minor: int
@@ -308,12 +308,16 @@ class Collectable:
 
 
 def collectable(*, invoice: Invoice) -> Collectable:
-    """The one figure that collection asks for. Disputes hold no more than is owed. Two queries."""
-    notes_ = Invoice.objects.filter(corrects=invoice, state=Invoice.State.ISSUED)
+    """The one figure that collection asks for. Disputes hold no more than is owed. Two queries.
+
+    A note is paid with the invoice that it is settled on, else with the one that it corrects: each is in one figure, so that
+    the figures of several invoices add up.
+    """
+    paid_with_it = Q(settled_on=invoice) | Q(corrects=invoice, settled_on=None)
+    notes_ = Invoice.objects.filter(paid_with_it, state=Invoice.State.ISSUED)
     corrected_minor = notes_.aggregate(total=Sum("payable_minor"))["total"] or 0
-    held_minor = (
-        Dispute.objects.filter(invoice=invoice, state=State.OPEN).aggregate(total=Sum("held_minor"))["total"] or 0
-    )
+    of_it = Q(line__invoice=invoice) | Q(line__invoice__in=notes_)
+    held_minor = Dispute.objects.filter(of_it, state=State.OPEN).aggregate(total=Sum("held_minor"))["total"] or 0
     owed_minor = invoice.payable_minor + corrected_minor
     return Collectable(invoice.payable_minor, corrected_minor, min(held_minor, max(owed_minor, 0)))
 

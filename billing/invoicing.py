@@ -5,7 +5,8 @@ counter's row, which all who issue in the series wait for, so it is taken last; 
 Killed anywhere, nothing of it is there. The unique (account, period) makes a second process wait for the first one's
 transaction and then pass on. It begins with a lock on the account and its tariffs: what was signed, reserved or
 published since the rating makes it rate again, and what comes later is refused, since the month is invoiced. Usage is
-not waited for: what arrives after the rating is not on the invoice.
+not waited for: what arrives after the rating is not on the invoice. Corrections of earlier months that wait for it are issued
+in the same transaction (billing.settling).
 """
 
 from collections import deque
@@ -13,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing import charging, drafts, funding, ledger, numbers, periods, workers
+from billing import charging, drafts, funding, ledger, numbers, periods, settling, workers
 from billing.budgets import Counters
 from billing.charging import NotChargeableError
 from billing.drafts import Draft
@@ -47,6 +49,23 @@ class _OutdatedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Book:
+    """The ids of ledger accounts that some drafts post to; and of the accounts for whose invoice a correction waits."""
+
+    accounts: Mapping[Wanted, int]
+    settles: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """An invoice but for its number, and the notes that are settled on it."""
+
+    invoice_id: int
+    draft: Draft
+    ready: list[settling.Ready]
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """An account that could not be charged, and why."""
 
@@ -56,12 +75,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What close_period() did: the numbers it issued, how many invoices were there before, whom it could not charge."""
+    """What close_period() did: the numbers it issued, how many invoices were there before, whom it could not charge; `notes`:
+    the numbers of corrections that waited, of accounts that have no invoice in the period.
+    """
 
     period: BillingPeriod
     issued: tuple[str, ...]
     present: int
     refused: tuple[Refused, ...]
+    notes: tuple[str, ...] = ()
 
 
 def draft(*, account: Account, period: BillingPeriod, at: datetime, actor: str) -> Invoice:
@@ -93,6 +115,32 @@ def issue(*, account: Account, period: BillingPeriod, at: datetime, actor: str) 
     return Invoice.objects.get(account=account, period=period, kind=Invoice.Kind.INVOICE)
 
 
+def preview(*, account: Account, period: BillingPeriod, at: datetime) -> dict[str, Any] | None:
+    """The content of the snapshot that the account's invoice would have with the corrections that wait for it, which have no
+    numbers yet. None if none waits, or it is issued. The period may be one that is not stored.
+
+    All of it is done as in issue(), but for the numbers, and rolled back: so it is what issue() gives. For that moment it holds
+    the same locks. Raises NotChargeableError.
+    """
+    upcoming = settling.waiting(period=period).filter(invoice__account=account)
+    if not upcoming.exists():
+        return None
+    while True:
+        try:
+            with named(settling.VIOLATIONS), transaction.atomic():
+                kept = open_period(issuer=account.issuer, code=period.code)
+                ready = _ready(account, kept, at)
+                stored = _store(ready, kept, _book([ready], kept), at, "preview")
+                transaction.set_rollback(True)
+        except _OutdatedError:
+            continue
+        if stored is None or not stored.ready:
+            return None
+        return settling.content(
+            text=stored.draft.text, number=None, settled=[(None, each.note) for each in stored.ready]
+        )
+
+
 @planned_for_many()
 def close_period(
     *,
@@ -116,6 +164,7 @@ def close_period(
     present = _issued(period).count()
     issued: list[str] = []
     refused: list[Refused] = []
+    alone: tuple[str, ...] = ()
     while True:
         missing = list(_missing(period).values_list("id", flat=True))
         done = 0
@@ -130,9 +179,11 @@ def close_period(
                 done += 1
                 if progress is not None:
                     progress(done, len(missing))
+        if not refused and period.state == BillingPeriod.State.OPEN:
+            alone += settling.issue_rest(period=period, at=at, actor=actor)
         if refused or _close(period, at):
             period.refresh_from_db()
-            return Closed(period, tuple(issued), present, tuple(refused))
+            return Closed(period, tuple(issued), present, tuple(refused), alone)
 
 
 def _is_issued(account: Account, period: BillingPeriod) -> bool:
@@ -219,7 +270,7 @@ def _drafts_of(ids: list[int], period_id: int, at: datetime) -> list[Draft | Ref
 
 
 def _issue_or_refuse(
-    draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: datetime, actor: str
+    draft: Draft, period: BillingPeriod, book: _Book, at: datetime, actor: str
 ) -> str | Refused | None:
     try:
         return _issue(draft, period, book, at, actor)
@@ -227,7 +278,7 @@ def _issue_or_refuse(
         return Refused(draft.account, str(refusal))
 
 
-def _issue(draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: datetime, actor: str) -> str | None:
+def _issue(draft: Draft, period: BillingPeriod, book: _Book, at: datetime, actor: str) -> str | None:
     """Store, post and number one invoice, rated again for as long as its contracts or tariffs changed meanwhile.
 
     Its number, or None if another process issued it in the meantime. Raises NotChargeableError.
@@ -240,51 +291,75 @@ def _issue(draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: 
             book = _book([draft], period)
 
 
-def _issue_as_rated(
-    draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: datetime, actor: str
-) -> str | None:
-    with named(VIOLATIONS), transaction.atomic():
-        _hold(draft)
-        counters = None
-        if draft.charges is not None:
-            draft, counters = _funded(draft, period, book, at)
-        invoice_id = _insert(draft, period, at, actor)
-        if invoice_id is None:
+def _issue_as_rated(draft: Draft, period: BillingPeriod, book: _Book, at: datetime, actor: str) -> str | None:
+    with named(settling.VIOLATIONS), transaction.atomic():
+        stored = _store(draft, period, book, at, actor)
+        if stored is None:
+            transaction.set_rollback(True)  # what was prepared to go with it waits for the next one
             return None
-        if counters is not None and draft.charges is not None:
-            funding.redeem(
-                invoice_id=invoice_id,
-                account_id=draft.account_id,
-                period=period,
-                funded=draft.charges.funding,
-                counters=counters,
-                at=at,
-                actor=actor,
-            )
-        if draft.sides:
-            key = f"invoice:{period.code}:{draft.account}"  # the number does not exist yet
-            ledger.insert(
+        if stored.ready:
+            return settling.issue(
+                ready=stored.ready,
+                invoice_id=stored.invoice_id,
+                draft=stored.draft,
                 issuer=period.issuer,
-                key=key,
-                period=period,
-                effective_date=period.last_date,
-                source=key,
-                postings=[(book[wanted], amount_minor) for wanted, amount_minor in draft.sides],
                 at=at,
                 actor=actor,
             )
         return numbers.issue(
-            invoice_id=invoice_id,
+            invoice_id=stored.invoice_id,
             issuer=period.issuer,
             series=str(draft.issue_date.year),
-            text=draft.text,
+            text=stored.draft.text,
             due_date=draft.due_date,
             at=at,
             actor=actor,
         )
 
 
-def _funded(draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at: datetime) -> tuple[Draft, Counters]:
+def _store(draft: Draft, period: BillingPeriod, book: _Book, at: datetime, actor: str) -> _Stored | None:
+    """All of an invoice and of the corrections that go with it, but for the numbers. None if it is issued.
+
+    Raises _OutdatedError.
+    """
+    ready = []
+    _hold(draft)
+    if draft.account_id in book.settles:
+        account = Account.objects.select_related("party").get(pk=draft.account_id)
+        held = settling.hold(account=account, period=period)
+        ready = settling.prepare(held=held, due_date=draft.due_date, period=period, at=at, actor=actor)
+    counters = None
+    if draft.charges is not None:
+        draft, counters = _funded(draft, period, book, at)
+    invoice_id = _insert(draft, period, at, actor)
+    if invoice_id is None:
+        return None
+    if counters is not None and draft.charges is not None:
+        funding.redeem(
+            invoice_id=invoice_id,
+            account_id=draft.account_id,
+            period=period,
+            funded=draft.charges.funding,
+            counters=counters,
+            at=at,
+            actor=actor,
+        )
+    if draft.sides:
+        key = f"invoice:{period.code}:{draft.account}"  # the number does not exist yet
+        ledger.insert(
+            issuer=period.issuer,
+            key=key,
+            period=period,
+            effective_date=period.last_date,
+            source=key,
+            postings=[(book.accounts[wanted], amount_minor) for wanted, amount_minor in draft.sides],
+            at=at,
+            actor=actor,
+        )
+    return _Stored(invoice_id, draft, ready)
+
+
+def _funded(draft: Draft, period: BillingPeriod, book: _Book, at: datetime) -> tuple[Draft, Counters]:
     """The draft with what programmes can pay of it now, who have paid what came before; their counts stay locked.
 
     Raises _OutdatedError where it posts to a ledger account that is not open yet.
@@ -294,7 +369,7 @@ def _funded(draft: Draft, period: BillingPeriod, book: Mapping[Wanted, int], at:
     account.contracts_changed = draft.contracts_changed  # as it is held
     offered, counters = funding.lock(account=account, period=period)
     made = drafts.make(account=account, period=period, charges=charging.fund(draft.charges, offered), at=at)
-    if any(wanted not in book for wanted, _ in made.sides):
+    if any(wanted not in book.accounts for wanted, _ in made.sides):
         raise _OutdatedError
     return made, counters
 
@@ -377,16 +452,16 @@ _DRAFT = """
 """
 
 
-def _book(ready: Sequence[Draft | Refused], period: BillingPeriod) -> dict[Wanted, int]:
+def _book(ready: Sequence[Draft | Refused], period: BillingPeriod) -> _Book:
     """The ledger accounts of several drafts, opened before their transactions: an empty one says nothing."""
+    drafts_ = [each for each in ready if isinstance(each, Draft)]
     by_currency: dict[str, dict[Wanted, None]] = {}
-    for draft in ready:
-        if isinstance(draft, Draft):
-            by_currency.setdefault(draft.currency, {}).update(dict.fromkeys(draft.book))
-    book: dict[Wanted, int] = {}
+    for draft in drafts_:
+        by_currency.setdefault(draft.currency, {}).update(dict.fromkeys(draft.book))
+    accounts: dict[Wanted, int] = {}
     for currency, wanted in by_currency.items():
-        book |= ledger.accounts(issuer=period.issuer, currency=currency, wanted=list(wanted))
-    return book
+        accounts |= ledger.accounts(issuer=period.issuer, currency=currency, wanted=list(wanted))
+    return _Book(accounts, settling.open_accounts(account_ids=[each.account_id for each in drafts_], period=period))
 
 
 __all__ = [
@@ -407,4 +482,5 @@ __all__ = [
     "issue",
     "open_period",
     "period_to_close",
+    "preview",
 ]

@@ -5,12 +5,13 @@ tax on all that stands then less what was taxed before, and a provider's part li
 to the minor unit, what one invoice of the right readings would have been. It is posted in the first open period.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from billing import drafts, funding, ledger, numbers, periods, reshares, snapshot, standing
@@ -18,6 +19,7 @@ from billing.charging import ChargedLine, Charges
 from billing.drafts import Bought, Rate
 from billing.ledger import Wanted
 from billing.models import Invoice, InvoiceLine, LedgerAccount
+from billing.periods import Act, Place
 from billing.rating import money
 from billing.rating.correction import Change
 from billing.rating.money import TaxTotal, round_half_up
@@ -43,12 +45,71 @@ class Target:
         return sum(change.figures.amount_minor for change, _ in self.changes)
 
 
-def issue(*, stands: Standing, target: Target, at: datetime, actor: str) -> Invoice:
+class Bearer(NamedTuple):
+    """The invoice that a note is settled on, before it has a number: its month, and when it is due."""
+
+    period: str
+    due_date: date
+
+
+class SettledOn(NamedTuple):
+    """That invoice, still a draft, and the number that it will have."""
+
+    invoice_id: int
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A note but for its number: stored as a draft with its lines, shares and journals. `content`: of its snapshot."""
+
+    document: Invoice
+    series: str
+    due_date: date
+    content: Mapping[str, Any]
+
+
+def issue(*, stands: Standing, target: Target, posted: Place | None = None, at: datetime, actor: str) -> Invoice:
     """The note that brings the invoice to the target. Within the caller's transaction, which holds the invoice's row and
-    names the database's errors by VIOLATIONS of invoicing and clawbacks.
+    names the database's errors by VIOLATIONS of soundness and clawbacks. `posted`: None is where `at` is.
     """
+    ready = prepare(stands=stands, target=target, posted=posted, at=at, actor=actor)
+    return number(ready=ready, at=at, actor=actor)
+
+
+def number(*, ready: Prepared, settled_on: SettledOn | None = None, at: datetime, actor: str) -> Invoice:
+    """Number and issue what is prepared; `settled_on` where it was prepared for a bearer."""
+    content = dict(ready.content)
+    if settled_on is not None:
+        content["settled_on"] = {**content["settled_on"], "number": settled_on.number}
+    own = numbers.count(issuer=ready.document.issuer, series=ready.series)
+    whole = snapshot.canonical(content | {"number": own})
+    numbers.store(
+        invoice_id=ready.document.pk,
+        number=own,
+        whole=whole,
+        due_date=ready.due_date,
+        settled_on_id=None if settled_on is None else settled_on.invoice_id,
+        at=at,
+        actor=actor,
+    )
+    ready.document.refresh_from_db()
+    return ready.document
+
+
+def prepare(
+    *,
+    stands: Standing,
+    target: Target,
+    posted: Place | None = None,
+    bearer: Bearer | None = None,
+    at: datetime,
+    actor: str,
+) -> Prepared:
+    """issue() but for the number, which is taken last. `bearer`: the invoice that it is settled on."""
     invoice = stands.invoice
-    shares = reshares.settle(stands=stands, changes=target.changes, at=at, actor=actor)
+    act = Act(posted or periods.at(issuer=invoice.issuer, instant=at), at, actor)
+    shares = reshares.settle(stands=stands, changes=target.changes, posted=act.place, at=at, actor=actor)
     charges = Charges(
         currency=invoice.currency,
         lines=tuple(_line(change, charged, target.why, invoice) for change, charged in target.changes),
@@ -58,7 +119,7 @@ def issue(*, stands: Standing, target: Target, at: datetime, actor: str) -> Invo
     subsidies = shares.subsidies(len(charges.lines))
     payable_minor = charges.gross_minor - sum(subsidies)
     kind = Invoice.Kind.DEBIT_NOTE if (charges.gross_minor, payable_minor) > (0, 0) else Invoice.Kind.CREDIT_NOTE
-    document = _draft(stands, charges, subsidies, at, actor, kind=kind)
+    document = _draft(stands, charges, subsidies, act, kind=kind)
     funding.redeem(
         invoice_id=document.pk,
         account_id=invoice.account_id,
@@ -68,27 +129,21 @@ def issue(*, stands: Standing, target: Target, at: datetime, actor: str) -> Invo
         at=at,
         actor=actor,
     )
-    _post(stands, document, _sides(stands, target, charges, shares), at, actor)
+    _post(stands, document, _sides(stands, target, charges, shares), act)
     issue_date = at.astimezone(ZoneInfo(invoice.period.timezone)).date()
     due_date = issue_date + timedelta(days=invoice.account.payment_term_days if payable_minor > 0 else 0)
+    facts = _facts(stands, document, charges, shares, target.why)
+    if bearer is not None:
+        due_date = bearer.due_date
+        facts["settled_on"] = {"period": bearer.period}
     note = snapshot.Note(
-        facts=_facts(stands, document, charges, shares, target.why),
+        facts=facts,
         lines=_line_facts(charges, shares, subsidies),
     )
     text = snapshot.invoice(
         account=invoice.account, period=invoice.period, charges=charges, at=at, due_date=due_date, note=note
     )
-    numbers.issue(
-        invoice_id=document.pk,
-        issuer=invoice.issuer,
-        series=f"{SERIES[kind]}-{issue_date.year}",
-        text=text,
-        due_date=due_date,
-        at=at,
-        actor=actor,
-    )
-    document.refresh_from_db()
-    return document
+    return Prepared(document, f"{SERIES[kind]}-{issue_date.year}", due_date, json.loads("".join(text)))
 
 
 def _line(change: Change, charged: ChargedLine, why: Mapping[str, Any], invoice: Invoice) -> ChargedLine:
@@ -203,50 +258,45 @@ def _bought(stands: Standing, target: Target) -> dict[int, list[Bought]]:
     return found
 
 
-def _post(stands: Standing, document: Invoice, sides: Sequence[tuple[Wanted, int]], at: datetime, actor: str) -> None:
+def _post(stands: Standing, document: Invoice, sides: Sequence[tuple[Wanted, int]], act: Act) -> None:
     posted = [(wanted, amount_minor) for wanted, amount_minor in sides if amount_minor]
     if not posted:
         return
     issuer = stands.invoice.issuer
-    period, day = periods.at(issuer=issuer, instant=at)
-    assert period == document.period
     book = ledger.accounts(
         issuer=issuer, currency=document.currency, wanted=list(dict.fromkeys(each for each, _ in posted))
     )
     ledger.insert(
         issuer=issuer,
         key=stands.key,
-        period=period,
-        effective_date=day,
+        period=act.place.period,
+        effective_date=act.place.day,
         source=stands.key,
         postings=[(book[wanted], amount_minor) for wanted, amount_minor in posted],
-        at=at,
-        actor=actor,
+        at=act.at,
+        actor=act.actor,
     )
 
 
 # The document
 
 
-def _draft(
-    stands: Standing, charges: Charges, subsidies: Sequence[int], at: datetime, actor: str, *, kind: str
-) -> Invoice:
+def _draft(stands: Standing, charges: Charges, subsidies: Sequence[int], act: Act, *, kind: str) -> Invoice:
     invoice = stands.invoice
-    period, _ = periods.at(issuer=invoice.issuer, instant=at)
     document = Invoice.objects.create(
         kind=kind,
         corrects=invoice,
         place=len(stands.notes) + 1,
         account=invoice.account,
         issuer=invoice.issuer,
-        period=period,
+        period=act.place.period,
         currency=charges.currency,
         net_minor=charges.net_minor,
         tax_minor=charges.tax_minor,
         gross_minor=charges.gross_minor,
         subsidy_minor=sum(subsidies),
-        drafted_at=at,
-        actor=actor,
+        drafted_at=act.at,
+        actor=act.actor,
     )
     rows = drafts.rows(charges.lines, subsidies)
     InvoiceLine.objects.bulk_create(InvoiceLine(invoice=document, **row) for row in rows)

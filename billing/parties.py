@@ -130,6 +130,19 @@ def open_account(
     return account
 
 
+def choose_corrections(*, account: Account, on: str, at: datetime, actor: str) -> None:
+    """Where corrections of the account's issued invoices go from now on, of Account.CorrectionsOn; the same again changes
+    nothing. What was approved before goes where it was approved for. Raises InvalidPartyError.
+    """
+    require_aware("at", at)
+    if on not in Account.CorrectionsOn.values:
+        raise InvalidPartyError(f"corrections_on is {on!r}: expected {' or '.join(Account.CorrectionsOn.values)}")
+    Account.objects.filter(pk=account.pk).exclude(corrections_on=on).update(
+        corrections_on=on, corrections_chosen_at=at, corrections_chosen_by=actor
+    )
+    account.refresh_from_db(fields=["corrections_on", "corrections_chosen_at", "corrections_chosen_by"])
+
+
 # Facts and their evidence
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -9,7 +10,7 @@ from django.db import transaction
 from billing import charging
 from billing.integrity import named, require_aware, require_same
 from billing.ledger import NoOpenPeriodError
-from billing.models import BillingPeriod, Contract, Issuer
+from billing.models import Adjustment, BillingPeriod, Contract, Issuer
 from billing.rating.period import Period
 
 
@@ -50,14 +51,16 @@ def open_period(*, issuer: Issuer, code: str) -> BillingPeriod:
 
 
 def period_to_close(*, issuer: Issuer, code: str, at: datetime) -> BillingPeriod:
-    """open_period() for one who closes it at once: nothing is stored unless it is over and somebody has a contract in it.
+    """open_period() for one who closes it at once: nothing is stored unless it is over and somebody has a contract in it, or a
+    correction waits for it.
 
     Raises InvalidPeriodError, PeriodDiffersError, InvalidInstantError, TooEarlyError, NothingToCloseError.
     """
     month = _month(issuer, code)
     require_over(code, month.end, month.timezone, at)
     contracts = Contract.objects.filter(charging.running(month.start, month.end), account__issuer=issuer)
-    if not contracts.exists() and not BillingPeriod.objects.filter(issuer=issuer, code=code).exists():
+    known = BillingPeriod.objects.filter(issuer=issuer, code=code)
+    if not contracts.exists() and not known.exists() and not _corrections_wait(issuer, month):
         raise NothingToCloseError(
             f"period is {code}: expected a month in which a contract of issuer {issuer.code} runs; there is none"
         )
@@ -84,21 +87,36 @@ def require_over(code: str, end_at: datetime, timezone: str, at: datetime) -> No
         raise TooEarlyError(f"at is {at.isoformat()}: expected {end} or later, the end of period {code}")
 
 
-def at(*, issuer: Issuer, instant: datetime) -> tuple[BillingPeriod, date]:
+class Place(NamedTuple):
+    """Where something is posted: in which period, under which date of it."""
+
+    period: BillingPeriod
+    day: date
+
+
+class Act(NamedTuple):
+    """Something that is posted: where, when, by whom."""
+
+    place: Place
+    at: datetime
+    actor: str
+
+
+def at(*, issuer: Issuer, instant: datetime) -> Place:
     """The month of the instant, opened if need be, and its local day; if it is closed the first open one after it, and its
     first day. Raises NoOpenPeriodError.
     """
     day = instant.astimezone(ZoneInfo(issuer.timezone)).date()
     period = open_period(issuer=issuer, code=f"{day:%Y-%m}")
     if period.state == BillingPeriod.State.OPEN:
-        return period, day
+        return Place(period, day)
     later = BillingPeriod.objects.filter(
         issuer=issuer, state=BillingPeriod.State.OPEN, start_at__gte=period.end_at
     ).order_by("start_at")
     first = later.first()
     if first is None:
         raise NoOpenPeriodError(f"issuer {issuer.code} has no open period from {period.code} on: open the next one")
-    return first, first.last_date.replace(day=1)
+    return Place(first, first.last_date.replace(day=1))
 
 
 def unstored(*, issuer: Issuer, code: str) -> BillingPeriod:
@@ -110,11 +128,20 @@ def unstored(*, issuer: Issuer, code: str) -> BillingPeriod:
 
 
 def open_over(*, by_at: datetime) -> None:
-    """Open each issuer's last month that was over by then, if something is billed in it and nobody has opened it."""
+    """Open each issuer's last month that was over by then, if something is billed in it or a correction waits for it, and
+    nobody has opened it.
+    """
     for issuer in Issuer.objects.order_by("pk"):
         last = by_at.astimezone(ZoneInfo(issuer.timezone)).replace(day=1) - timedelta(days=1)
         month = Period.month(last.year, last.month, issuer.timezone)
         known = BillingPeriod.objects.filter(issuer=issuer, start_at__lt=month.end, end_at__gt=month.start)
         contracts = Contract.objects.filter(charging.running(month.start, month.end), account__issuer=issuer)
-        if not known.exists() and contracts.exists():
+        if not known.exists() and (contracts.exists() or _corrections_wait(issuer, month)):
             open_period(issuer=issuer, code=f"{last:%Y-%m}")
+
+
+def _corrections_wait(issuer: Issuer, month: Period) -> bool:
+    """Approved ones, of an earlier month; where no invoice comes for them they are issued as the month is closed."""
+    return Adjustment.objects.filter(
+        state=Adjustment.State.APPROVED, invoice__issuer=issuer, invoice__period__start_at__lt=month.start
+    ).exists()

@@ -6,7 +6,7 @@ after what went back; the invoice's cap is less by what the invoice has already,
 no other does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
@@ -15,7 +15,8 @@ from billing import budgets, clawbacks, funding, standing
 from billing.budgets import Counters
 from billing.charging import ChargedLine
 from billing.funding import Funded, Offered
-from billing.models import Clawback, Grant, Programme, Redemption
+from billing.models import Account, Clawback, Grant, Programme, Redemption
+from billing.periods import Place
 from billing.rating.correction import Change, taken
 from billing.standing import Standing
 
@@ -51,12 +52,17 @@ def _is_price(redemption: Redemption) -> bool:
     return treatment == Programme.VatTreatment.THIRD_PARTY_CONSIDERATION
 
 
-def settle(*, stands: Standing, changes: Sequence[tuple[Change, ChargedLine]], at: datetime, actor: str) -> Reshared:
+def settle(
+    *, stands: Standing, changes: Sequence[tuple[Change, ChargedLine]], posted: Place, at: datetime, actor: str
+) -> Reshared:
     """Claw back what the changes take, and say what they are given: the caller records that with its document.
 
     Within the caller's transaction. Raises what clawbacks.claw_back does.
     """
-    counters = _lock(stands)
+    invoice = stands.invoice
+    counters = lock(
+        account=invoice.account, documents=[each.pk for each in stands.documents], months=[invoice.period.code]
+    )
     credited: dict[int, dict[int, int]] = {}
     places: dict[tuple[int, int], int] = {}
     gained: list[int] = []
@@ -79,6 +85,7 @@ def settle(*, stands: Standing, changes: Sequence[tuple[Change, ChargedLine]], a
             source=f"{stands.key}/{document.number}",
             at=at,
             actor=actor,
+            posted=posted,
         )
     ]
     funded: tuple[Funded, ...] = ()
@@ -90,15 +97,17 @@ def settle(*, stands: Standing, changes: Sequence[tuple[Change, ChargedLine]], a
     return Reshared(clawed, funded, counters)
 
 
-def _lock(stands: Standing) -> Counters:
-    """All programmes that paid, or may pay: their counts are locked once, in one order, before any is moved."""
-    invoice, party = stands.invoice, stands.invoice.account.party
-    paid = Programme.objects.filter(shares__invoice__in=stands.documents)
-    granted = Programme.objects.filter(grants__party=party, issuer=invoice.issuer_id)
+def lock(*, account: Account, documents: Sequence[int], months: Collection[str]) -> Counters:
+    """All programmes that paid of the documents, or may pay: their counts of the months are locked once, in one order, before
+    any is moved.
+    """
+    party = account.party
+    paid = Programme.objects.filter(shares__invoice__in=documents)
+    granted = Programme.objects.filter(grants__party=party, issuer=account.issuer_id)
     every = list((paid | granted).distinct().order_by("pk"))
     grants = Grant.objects.filter(party=party, programme__in=every)
     budgets.hold(programmes=[each.pk for each in every], grants=list(grants.values_list("pk", flat=True)))
-    return budgets.lock(programmes=every, credit_code=party.credit_code, months=[invoice.period.code])
+    return budgets.lock(programmes=every, credit_code=party.credit_code, months=months)
 
 
 def _gained(change: Change, charged: ChargedLine, gained_minor: int) -> ChargedLine:

@@ -88,6 +88,45 @@ def invoice(
     return f'{before[:-1]},"number":"', f'",{after[1:]}'
 
 
+_SAID_OF_A_NOTE = ("kind", "corrects", "billing_period", "lines", "taxes", "net_minor", "tax_minor", "gross_minor")
+_SAID_OF_PROGRAMMES = ("subsidy_minor", "payable_minor", "funding", "clawed_back")
+
+
+def corrections(*, invoice: Mapping[str, Any], notes: Sequence[tuple[str | None, Mapping[str, Any]]]) -> dict[str, Any]:
+    """What an invoice says of the notes that are settled on it, and what is due in all. `invoice`: its content without that;
+    `notes`: the number of each, None before it has one, and its content.
+    """
+    told = []
+    taxes: dict[tuple[str, str], list[int]] = {}
+    for number, note in notes:
+        told.append(
+            {"number": number}
+            | {key: note[key] for key in _SAID_OF_A_NOTE}
+            | {key: note[key] for key in _SAID_OF_PROGRAMMES if key in note}
+        )
+        for tax in note["taxes"]:
+            sums = taxes.setdefault((tax["category"], tax["rate"]), [0, 0])
+            sums[0], sums[1] = sums[0] + tax["net_minor"], sums[1] + tax["tax_minor"]
+    payable_minor = sum(payable(note) for _, note in notes)
+    return {
+        "notes": told,
+        "taxes": [
+            {"category": category, "rate": rate, "net_minor": net_minor, "tax_minor": tax_minor}
+            for (category, rate), (net_minor, tax_minor) in sorted(taxes.items())
+        ],
+        **{key: sum(note[key] for _, note in notes) for key in ("net_minor", "tax_minor", "gross_minor")},
+        "subsidy_minor": sum(note.get("subsidy_minor", 0) for _, note in notes),
+        "payable_minor": payable_minor,
+        "due_minor": payable(invoice) + payable_minor,
+    }
+
+
+def payable(content: Mapping[str, Any]) -> int:
+    """What the buyer pays of a document: all of it, but for what programmes pay in its place."""
+    payable_minor: int = content.get("payable_minor", content["gross_minor"])
+    return payable_minor
+
+
 def _funding(charges: Charges) -> dict[str, Any]:
     """What programmes pay, in the order in which they do, those that pay 0 too."""
     return {

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 FIELDS = frozenset(
     {
-        *("actor", "answered_by", "closed_by", "decided_by", "drain_actor", "ended_by", "handed_by", "opened_by"),
-        *("retried_by", "revoked_by", "shown_to", "state_actor", "vat_signed_by", "verified_by"),
+        *("actor", "answered_by", "closed_by", "corrections_chosen_by", "decided_by", "drain_actor", "ended_by"),
+        *("handed_by", "opened_by", "retried_by", "returned_by", "revoked_by", "shown_to", "state_actor"),
+        *("vat_signed_by", "verified_by"),
     }
 )
 """Of models: those that hold an actor. A test finds the one that is missing here."""

@@ -18,7 +18,7 @@ class Permission(TextChoices):
     MANAGE_KEYS = "manage_keys", _("Make and revoke API keys")
     MANAGE_MEMBERS = "manage_members", _("Add members and change their roles")
     MANAGE_PROJECTS = "manage_projects", _("Change projects and budgets")
-    APPLY = "apply", _("Dispute bills, apply for programmes, and claim what they pay")
+    APPLY = "apply", _("Dispute bills, choose how they are corrected, apply for programmes, and claim what they pay")
     RESERVE = "reserve", _("Reserve capacity, and see what it costs")
     SUPPLY = "supply", _("Change what is offered")
 

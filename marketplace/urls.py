@@ -5,6 +5,7 @@ from django.urls import include, path
 from .admin import providers, staff
 from .api import openapi
 from .web import (
+    billing_choices,
     demo,
     facts,
     invitations,
@@ -49,6 +50,7 @@ urlpatterns = [
     path("organization/members/<int:member_id>/", organization.change_member, name="member"),
     path("organization/invitations/<int:invitation_id>/", organization.change_invitation, name="change_invitation"),
     path("organization/requests/<int:request_id>/", organization.decide_join, name="decide_join"),
+    path("organization/billing/", billing_choices.choices, name="billing_choices"),
     path("organization/facts/", facts.facts, name="facts"),
     path("organization/facts/<int:fact_id>/end/", facts.end_fact, name="end_fact"),
     path("organization/evidence/", facts.add_evidence, name="add_evidence"),

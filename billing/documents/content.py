@@ -40,7 +40,9 @@ def content(*, snapshot: Snapshot, language: Language) -> dict[str, Any]:
             [text("account", language), _line(buyer["account"])],
             [text("period", language), _period(snapshot, language)],
             [text("issued", language), issued.date().isoformat()],
-            [text("due", language), snapshot["due_date"]],
+            [text("settled_on", language), snapshot["settled_on"]["number"]]
+            if "settled_on" in snapshot
+            else [text("due", language), snapshot["due_date"]],
         ],
         "parties": [_party(issuer, "seller", language), _party(buyer, "buyer", language)],
         "kinds": _kinds(snapshot, language),
@@ -51,12 +53,8 @@ def content(*, snapshot: Snapshot, language: Language) -> dict[str, Any]:
             text("payable" if "funding" in snapshot else "gross", language),
             figures.money(_payable(snapshot), currency),
         ],
-        "capitals": [
-            text("payable_capitals" if "funding" in snapshot else "capitals", language),
-            figures.capitals(_payable(snapshot)),
-        ]
-        if language == "zh-hans" and currency == "CNY"
-        else None,
+        "corrections": _corrections(snapshot, language),
+        "capitals": _capitals(snapshot, language),
         "notes": [
             text("not_fapiao", language),
             *_correction_notes(snapshot, language),
@@ -69,17 +67,37 @@ def content(*, snapshot: Snapshot, language: Language) -> dict[str, Any]:
 
 
 def _correction_notes(snapshot: Snapshot, language: Language) -> list[str]:
+    if "corrections" in snapshot:
+        return [text("corrections_note", language)]
     if "corrects" not in snapshot:
         return []
     told = snapshot["corrects"]
     issued = figures.local(told["issued_at"], snapshot["billing_period"]["timezone"])
-    return [text("corrects_note", language, number=told["number"], date=issued.date().isoformat())]
+    notes = [text("corrects_note", language, number=told["number"], date=issued.date().isoformat())]
+    if "settled_on" in snapshot:
+        notes.append(text("settled_note", language, number=snapshot["settled_on"]["number"]))
+    return notes
 
 
 def _payable(snapshot: Snapshot) -> int:
-    """What the buyer pays: all of it, but for what programmes pay in its place."""
+    """What the buyer pays of the document itself: all of it, but for what programmes pay in its place."""
     payable_minor: int = snapshot.get("payable_minor", snapshot["gross_minor"])
     return payable_minor
+
+
+def _due_in_all(snapshot: Snapshot) -> int:
+    """With the corrections that are settled on it."""
+    due_minor: int = snapshot["corrections"]["due_minor"] if "corrections" in snapshot else _payable(snapshot)
+    return due_minor
+
+
+def _capitals(snapshot: Snapshot, language: Language) -> list[str] | None:
+    """In Chinese the sum that is due stands in capital characters too."""
+    if language != "zh-hans" or snapshot["currency"] != "CNY":
+        return None
+    own = "payable_capitals" if "funding" in snapshot else "capitals"
+    label = "due_in_all_capitals" if "corrections" in snapshot else own
+    return [text(label, language), figures.capitals(_due_in_all(snapshot))]
 
 
 def programme_name(funding: Mapping[str, Any], language: Language) -> str:
@@ -150,7 +168,10 @@ def _period(snapshot: Snapshot, language: Language) -> str:
 
 
 def _due(snapshot: Snapshot, language: Language) -> dict[str, str]:
-    payable_minor, currency = _payable(snapshot), snapshot["currency"]
+    payable_minor, currency = _due_in_all(snapshot), snapshot["currency"]
+    if "settled_on" in snapshot:
+        label = text("amount_settled", language, number=snapshot["settled_on"]["number"], currency=currency)
+        return {"label": label, "amount": figures.money(payable_minor, currency), "by": ""}
     owed = payable_minor >= 0
     due = date.fromisoformat(snapshot["due_date"]).isoformat()
     return {
@@ -318,20 +339,11 @@ def _decimal(value: str, least_places: int = 0) -> list[str]:
 def _totals(snapshot: Snapshot, language: Language) -> list[list[str]]:
     currency = snapshot["currency"]
     rows = [[text("net", language), figures.figure(snapshot["net_minor"], currency)]]
+    shares = [(each, -each["share_minor"], "programme_share") for each in snapshot.get("funding", ())]
+    shares += [(each, each["amount_minor"], "clawed_back") for each in snapshot.get("clawed_back", ())]
     rows += [
-        [
-            text("programme_share", language, programme=programme_name(each, language)),
-            figures.figure(-each["share_minor"], currency),
-        ]
-        for each in snapshot.get("funding", ())
-        if each["mode"] == "voucher"
-    ]
-    rows += [
-        [
-            text("clawed_back", language, programme=programme_name(each, language)),
-            figures.figure(each["amount_minor"], currency),
-        ]
-        for each in snapshot.get("clawed_back", ())
+        [text(key, language, programme=programme_name(each, language)), figures.figure(amount_minor, currency)]
+        for each, amount_minor, key in shares
         if each["mode"] == "voucher"
     ]
     for tax in snapshot["taxes"]:
@@ -344,6 +356,82 @@ def _totals(snapshot: Snapshot, language: Language) -> list[list[str]]:
         )
         rows.append([label, figures.figure(tax["tax_minor"], currency)])
     return rows
+
+
+def _corrections(snapshot: Snapshot, language: Language) -> dict[str, Any] | None:
+    """The lines of the notes that are settled on it, under the invoices that they correct, and what is due in all."""
+    if "corrections" not in snapshot:
+        return None
+    told, currency = snapshot["corrections"], snapshot["currency"]
+    columns = ("position", "item", "quantity", "unit", "unit_price", "amount")
+    groups = [_corrected({"currency": currency, **note}, language) for note in told["notes"]]
+    rows = [row for group in groups for row in group["rows"]]
+    due_minor = told["due_minor"]
+    return {
+        "heading": text("corrections", language),
+        "columns": [text(column, language, currency=currency) for column in columns],
+        "groups": groups,
+        "quantity_places": _most_places(row["quantity"] for row in rows),
+        "price_places": _most_places(row["price"] for row in rows if row["price"]),
+        "totals": _totals(
+            {
+                "currency": currency,
+                **told,
+                "funding": _of_programmes(told["notes"], "funding", "share_minor"),
+                "clawed_back": _of_programmes(told["notes"], "clawed_back", "amount_minor"),
+            },
+            language,
+        ),
+        "sums": [
+            [text("this_month", language), figures.money(_payable(snapshot), currency)],
+            [text("corrections_total", language), figures.money(told["payable_minor"], currency)],
+        ],
+        "due": [
+            text("due_in_all" if due_minor >= 0 else "credited_in_all", language),
+            figures.money(due_minor if due_minor >= 0 else -due_minor, currency),
+        ],
+    }
+
+
+def _of_programmes(notes: Sequence[Snapshot], key: str, amount: str) -> list[dict[str, Any]]:
+    """What each programme pays or takes back on several notes, summed."""
+    found: dict[str, dict[str, Any]] = {}
+    for note in notes:
+        for each in note.get(key, ()):
+            there = found.setdefault(each["programme"], {**each, amount: 0})
+            there[amount] += each[amount]
+    return list(found.values())
+
+
+def _corrected(note: Snapshot, language: Language) -> dict[str, Any]:
+    """A note among an invoice's corrections: without a number in a preview."""
+    lines = note["lines"]
+    of = text("corrects_of", language, number=note["corrects"]["number"], period=note["billing_period"]["code"])
+    contracts = dict.fromkeys((line["contract"], line["tariff"], line["tariff_version"]) for line in lines)
+    heading = text(f"title.{note['kind']}", language)
+    group: dict[str, Any] = {
+        "number": note["number"],
+        "heading": _line(of),
+        "about": [
+            f"{heading} {note['number']}" if note["number"] else heading,
+            *(
+                _line(f"{text('contract', language, contract=contract)} {_tariff(tariff, version, language)}")
+                for contract, tariff, version in contracts
+            ),
+        ],
+        "subtotal": figures.figure(note["net_minor"], note["currency"]),
+        "rows": [],
+    }
+    for line in lines:
+        zone = note["billing_period"]["timezone"]
+        formula, facts = explain(line=line, timezone=zone, currency=note["currency"], language=language)
+        told = text("semicolon", language).join(value for _, value in facts[1:])
+        group["rows"].append(_row(note, line, False, language) | {"formula": _line(formula), "facts": _line(told)})
+    return group
+
+
+def _tariff(tariff: str, version: int, language: Language) -> str:
+    return text("tariff", language, tariff=tariff, version=version)
 
 
 def _explained(snapshot: Snapshot, language: Language) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from django.db.models import QuerySet
 
 from billing.exports.tables import BOM, Cell, Formats, csv_row, major, sheet, xlsx_row
 from billing.models import BillingPeriod, Invoice
+from billing.snapshot import payable
 
 Format = Literal["json", "csv", "xlsx"]
 FORMATS: Final[tuple[Format, ...]] = ("json", "csv", "xlsx")
@@ -83,6 +84,13 @@ INVOICE_FUNDING_COLUMNS: Final = {
     "invoice_payable": 16,
 }
 NOTE_COLUMNS: Final = {"document_kind": 14, "corrects": 20}
+SETTLED_COLUMNS: Final = {
+    "settled_on": 20,
+    "invoice_corrections_minor": 18,
+    "invoice_due_minor": 18,
+    "invoice_corrections": 16,
+    "invoice_due": 16,
+}
 LINE_FUNDING_COLUMNS: Final = {
     "programmes": 18,
     "subsidy_minor": 16,
@@ -153,6 +161,7 @@ def write(
     output: BinaryIO,
     programmes: bool | None = None,
     notes: bool | None = None,
+    settled: bool = False,
 ) -> int:
     """Write snapshots, in the order they come, to a binary file in constant memory; how many they were.
 
@@ -160,15 +169,29 @@ def write(
     4180), the invoice's columns repeated. xlsx: the sheets "invoices" and "lines". An invoice without lines has no row
     among the lines. Without invoices: an empty list, or the header alone. The same bytes for the same snapshots.
     programmes: whether csv and xlsx have the columns of what programmes pay; None: as a list of invoices tells, and not
-    for what comes one by one; notes: the same of the columns of credit and debit notes. Raises SheetFullError (xlsx).
+    for what comes one by one; notes: the same of the columns of credit and debit notes. settled: after each invoice come the
+    notes that are settled on it, as its snapshot says them: for the file of one invoice, where a month's file has them anyway.
+    Raises SheetFullError (xlsx).
     """
-    if programmes is None:
-        programmes = isinstance(invoices, Sequence) and any("funding" in json.loads(each) for each in invoices)
-    if notes is None:
-        notes = isinstance(invoices, Sequence) and any("corrects" in json.loads(each) for each in invoices)
-    return write_facts(
-        invoices=map(read, invoices), format=format, output=output, columns=Columns(programmes=programmes, notes=notes)
+    if not isinstance(invoices, Sequence):
+        columns = Columns(programmes=bool(programmes), notes=bool(notes))
+        return write_facts(invoices=map(read, invoices), format=format, output=output, columns=columns)
+    every = [each for facts in map(read, invoices) for each in (facts, *(of_notes(facts) if settled else ()))]
+    columns = Columns(
+        programmes=any("funding" in each for each in every) if programmes is None else programmes,
+        notes=any("corrects" in each for each in every) if notes is None else notes,
+        settled=any("corrections" in each or "settled_on" in each for each in every),
     )
+    return write_facts(invoices=every, format=format, output=output, columns=columns)
+
+
+def of_notes(invoice: Facts) -> Iterator[Facts]:
+    """The notes that are settled on an invoice, as its snapshot says them, as their own snapshots do."""
+    shared = {key: invoice[key] for key in ("format", "issuer", "buyer", "issued_at", "due_date", "currency")}
+    period = invoice["billing_period"]["code"]
+    settled = {"settled_on": {"number": invoice["number"], "period": period}, "posted_in": period}
+    for note in invoice.get("corrections", {}).get("notes", ()):
+        yield {**shared, **settled, **note}
 
 
 def write_facts(
@@ -192,6 +215,7 @@ class Columns:
     programmes: bool
     notes: bool
     held: bool = False
+    settled: bool = False
 
     @property
     def of_invoices(self) -> dict[str, int]:
@@ -205,7 +229,7 @@ class Columns:
         return ALL_COLUMNS | funding | self._of_notes() | held
 
     def _of_notes(self) -> dict[str, int]:
-        return NOTE_COLUMNS if self.notes else {}
+        return (NOTE_COLUMNS if self.notes else {}) | (SETTLED_COLUMNS if self.settled else {})
 
     def invoice(self, invoice: Facts) -> list[Cell]:
         funding = _invoice_funding(invoice) if self.programmes else ()
@@ -213,13 +237,12 @@ class Columns:
         return [*_invoice_cells(invoice), *funding, *self._note(invoice), *held]
 
     def _note(self, invoice: Facts) -> list[Cell]:
-        """In the order of NOTE_COLUMNS."""
-        if not self.notes:
-            return []
-        return [
-            invoice.get("kind", Invoice.Kind.INVOICE.value),
-            invoice["corrects"]["number"] if "corrects" in invoice else None,
-        ]
+        """In the order of NOTE_COLUMNS and SETTLED_COLUMNS."""
+        cells: list[Cell] = []
+        if self.notes:
+            cells.append(invoice.get("kind", Invoice.Kind.INVOICE.value))
+            cells.append(invoice["corrects"]["number"] if "corrects" in invoice else None)
+        return cells + _settled(invoice) if self.settled else cells
 
     def lines(self, invoice: Facts) -> Iterator[list[Cell]]:
         shared = _invoice_cells(invoice)
@@ -263,6 +286,12 @@ def _json_invoice(invoice: Facts) -> dict[str, Any]:
     }
     if "corrects" in invoice:
         told |= {key: invoice[key] for key in _JSON_NOTE}
+    if "settled_on" in invoice:
+        told["settled_on"] = invoice["settled_on"]
+    if "corrections" in invoice:
+        corrections = invoice["corrections"]
+        notes = [{"number": each["number"], "corrects": each["corrects"]["number"]} for each in corrections["notes"]]
+        told["corrections"] = {**corrections, "notes": notes}
     if "funding" in invoice:
         told |= {key: invoice[key] for key in _JSON_FUNDING}
         for row, line in zip(told["lines"], invoice["lines"], strict=True):
@@ -281,6 +310,17 @@ def _held_minor(invoice: Facts) -> int:
 def _held(invoice: Facts, held_minor: int) -> list[Cell]:
     """In the order of INVOICE_HELD_COLUMNS, and of LINE_HELD_COLUMNS."""
     return [held_minor, major(held_minor, invoice["currency"])]
+
+
+def _settled(invoice: Facts) -> list[Cell]:
+    """In the order of SETTLED_COLUMNS. Of a note the number of the invoice that it is settled on, and nothing is due of it by
+    itself; of an invoice the corrections that are settled on it, and what is due with them.
+    """
+    if "settled_on" in invoice:
+        return [invoice["settled_on"]["number"], None, 0, None, major(0, invoice["currency"])]
+    corrections_minor = invoice["corrections"]["payable_minor"] if "corrections" in invoice else 0
+    amounts = (corrections_minor, payable(invoice) + corrections_minor)
+    return [None, *amounts, *(major(amount_minor, invoice["currency"]) for amount_minor in amounts)]
 
 
 def _csv(invoices: Iterable[Facts], output: BinaryIO, columns: Columns) -> int:

@@ -23,13 +23,14 @@ Held = dict[int, dict[int, int]]
 def write(*, documents: QuerySet[Invoice], format: Format, output: BinaryIO) -> int:  # noqa: A002  - the option's name
     """Write issued documents in the order of their numbers, as billing.exports.invoices.write does; how many they were.
 
-    Four queries; snapshots are read a few at a time. Raises SheetFullError (xlsx).
+    Five queries; snapshots are read a few at a time. Raises SheetFullError (xlsx).
     """
     held = _held(documents)
     columns = Columns(
         programmes=ProgrammeShare.objects.filter(invoice__in=documents.order_by()).exists(),
         notes=documents.order_by().exclude(kind=Invoice.Kind.INVOICE).exists(),
         held=bool(held),
+        settled=documents.order_by().filter(settled_on__isnull=False).exists(),
     )
     return invoices.write_facts(invoices=_facts(documents, held), format=format, output=output, columns=columns)
 

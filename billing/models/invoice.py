@@ -53,8 +53,9 @@ class Invoice(models.Model):
     truncated.
 
     A credit or debit note `corrects` an invoice, its `place`-th (from 1); its lines keep the time of their use, and its
-    `period` is the one that it is posted in. `snapshot` is the canonical JSON of the whole document (sorted keys, no spaces, UTF-8), `sha256` its digest; PDF and
-    exports are made from it alone. Amounts are minor units of `currency`. `subsidy_minor` is what programmes pay in the
+    `period` is the one that it is posted in. It is paid by itself, or `settled_on` the invoice that was issued with it, whose
+    own amounts are without it. `snapshot` is the canonical JSON of the whole document (sorted keys, no spaces, UTF-8),
+    `sha256` its digest; PDF and exports are made from it alone. Amounts are minor units of `currency`. `subsidy_minor` is what programmes pay in the
     buyer's place; what the buyer pays is the gross less that.
     """
 
@@ -74,6 +75,15 @@ class Invoice(models.Model):
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="corrections", verbose_name=_("corrects")
     )
     place = models.PositiveSmallIntegerField(_("place among its corrections"), null=True, blank=True)
+    settled_on = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="settles",
+        db_index=False,
+        verbose_name=_("settled on"),
+    )
     account = models.ForeignKey(
         "billing.Account", on_delete=models.PROTECT, related_name="invoices", verbose_name=_("account")
     )
@@ -115,6 +125,10 @@ class Invoice(models.Model):
                 | Q(kind__in=["credit_note", "debit_note"], corrects__isnull=False, place__gte=1),
                 name="invoice_correction_corrects",
             ),
+            models.CheckConstraint(
+                condition=Q(settled_on__isnull=True) | Q(kind__in=["credit_note", "debit_note"]),
+                name="invoice_settled_is_a_note",
+            ),
             models.UniqueConstraint(fields=["issuer", "number"], name="invoice_number_once"),
             models.CheckConstraint(
                 condition=Q(gross_minor=F("net_minor") + F("tax_minor")), name="invoice_gross_is_net_plus_tax"
@@ -137,6 +151,9 @@ class Invoice(models.Model):
                 ),
                 name="invoice_issued_is_whole",
             ),
+        ]
+        indexes = [
+            models.Index(fields=["settled_on"], name="invoice_settles", condition=Q(settled_on__isnull=False)),
         ]
 
     def __str__(self) -> str:

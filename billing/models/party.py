@@ -177,13 +177,23 @@ class Account(models.Model):
     """What a buyer is billed on: one consolidated invoice per account and billing period, in the issuer's currency.
 
     `contracts_changed` counts its contracts and reserved spans as they come, so that what was rated before is known.
+    `corrections_on`: where corrections of its issued invoices go; who chose that, and when, if it was ever changed.
     """
+
+    class CorrectionsOn(models.TextChoices):
+        NOTE = "note", _("a credit or debit note, at once")
+        NEXT_INVOICE = "next_invoice", _("lines on the next invoice")
 
     issuer = models.ForeignKey(Issuer, on_delete=models.PROTECT, related_name="accounts", verbose_name=_("issuer"))
     code = models.CharField(_("code"), max_length=40, db_collation="C")
     party = models.ForeignKey(Party, on_delete=models.PROTECT, related_name="accounts", verbose_name=_("legal person"))
     language = models.CharField(_("language"), max_length=10, default="zh-hans")
     payment_term_days = models.PositiveSmallIntegerField(_("days to pay"), default=30)
+    corrections_on = models.CharField(
+        _("corrections go on"), max_length=12, choices=CorrectionsOn, default=CorrectionsOn.NOTE, db_default="note"
+    )
+    corrections_chosen_at = models.DateTimeField(_("chosen at"), null=True, blank=True)
+    corrections_chosen_by = models.CharField(_("chosen by"), max_length=100, blank=True, default="", db_default="")
     contracts_changed = models.PositiveIntegerField(_("changes to contracts"), default=0, editable=False)
     created_at = models.DateTimeField(_("made at"))
 
@@ -194,6 +204,14 @@ class Account(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["issuer", "code"], name="account_code_once"),
             models.CheckConstraint(condition=~Q(code=""), name="account_code_given"),
+            models.CheckConstraint(
+                condition=Q(corrections_on__in=["note", "next_invoice"]), name="account_corrections_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(corrections_on="note", corrections_chosen_at__isnull=True, corrections_chosen_by="")
+                | (Q(corrections_chosen_at__isnull=False) & ~Q(corrections_chosen_by="")),
+                name="account_corrections_chosen_by_somebody",
+            ),
         ]
 
     def __str__(self) -> str:

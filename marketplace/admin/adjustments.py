@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from billing import adjustments, charging
 from billing import disputes as billing_disputes
 from billing.documents import figures
-from billing.models import Adjustment, Dispute, Invoice
+from billing.models import Account, Adjustment, Dispute, Invoice
 from billing.rating.money import exponent
 from marketplace import disputes
 from marketplace.admin.base import STATES, Labelled, StaffAdmin, actor, button, column, money, word
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
+UNDECIDED = (Adjustment.State.PROPOSED, Adjustment.State.APPROVED)
 _REFUSED = (
     adjustments.AdjustmentDecidedError,
     adjustments.InvalidReasonError,
@@ -115,7 +116,7 @@ class AdjustmentAdmin(StaffAdmin):
         "found_at",
         "document",
     )
-    list_select_related = ("invoice__account", "document")
+    list_select_related = ("invoice__account", "document__settled_on")
     list_filter = ("state", "cause", ("invoice__issuer", admin.RelatedOnlyFieldListFilter))
     search_fields = ("invoice__number", "document__number", "invoice__account__code", "reason")
     date_hierarchy = "found_at"
@@ -126,10 +127,11 @@ class AdjustmentAdmin(StaffAdmin):
         ("net", "tax"),
         ("found_at", "decided_at", "decided_by"),
         "reason",
-        "document",
+        ("returned", "returned_at", "returned_by"),
+        ("document", "settled_on"),
     )
-    readonly_fields = ("account", "status", "net", "tax")
-    actions_detail = ("issue", "dismiss")
+    readonly_fields = ("account", "status", "net", "tax", "settled_on")
+    actions_detail = ("approve", "undo", "dismiss")
 
     @column(_("account"), order="invoice__account__code")
     def account(self, adjustment: Adjustment) -> str:
@@ -147,32 +149,63 @@ class AdjustmentAdmin(StaffAdmin):
     def tax(self, adjustment: Adjustment) -> str:
         return money(adjustment.tax_minor, adjustment.invoice.currency)
 
-    @button(_("Issue a note"), path="issue", icon="receipt_long")
-    def issue(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @column(_("settled on"))
+    def settled_on(self, adjustment: Adjustment) -> str:
+        bearer = None if adjustment.document is None else adjustment.document.settled_on
+        return "–" if bearer is None else link(staff.address("billing_invoice_change", bearer.pk), bearer.number)
+
+    @button(_("Approve"), path="approve", icon="receipt_long")
+    def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A note at once, or a line on the next invoice: as the account chose."""
         adjustment: Adjustment = self.row(request, object_id)
-        adjustments_back = staff.address("billing_adjustment_change", adjustment.pk)
+        waits = adjustment.invoice.account.corrections_on == Account.CorrectionsOn.NEXT_INVOICE
 
         def act(facts: dict[str, Any]) -> None:
-            at = timezone.now()
-            document = adjustments.issue(adjustment=adjustment, reason=facts["reason"], at=at, actor=actor(request))
-            self.log_change(request, adjustment, f"issued {document}: {facts['reason']}")
-            messages.success(request, gettext("%(number)s is issued.") % {"number": document.number})
+            decided = adjustments.approve(
+                adjustment=adjustment, reason=facts["reason"], at=timezone.now(), actor=actor(request)
+            )
+            if decided.document is None:
+                self.log_change(request, adjustment, f"approved for the next invoice: {facts['reason']}")
+                messages.success(request, gettext("It is approved, and goes with the next invoice of the account."))
+            else:
+                self.log_change(request, adjustment, f"issued {decided.document}: {facts['reason']}")
+                messages.success(request, gettext("%(number)s is issued.") % {"number": decided.document.number})
 
         return asked(
             request,
-            title=_("Issue a note"),
-            intro=gettext(
-                "Issue a credit or debit note for %(number)s with these lines? It is posted in the first open period and"
-                " never changed. Programmes' shares are taken back or given anew."
-            )
-            % {"number": adjustment.invoice},
+            title=_("Approve for the next invoice") if waits else _("Issue a note"),
+            intro=(_ON_NEXT_INVOICE if waits else _AT_ONCE) % {"number": adjustment.invoice},
             form=ReasonForm(request.POST or None),
-            answer=_("Issue"),
-            back=adjustments_back,
+            answer=_("Approve") if waits else _("Issue"),
+            back=staff.address("billing_adjustment_change", adjustment.pk),
             act=act,
             refusals=_REFUSED,
             tables=[differences(adjustment, adjustment.invoice.currency)],
-            obstacle=_obstacle(adjustment),
+            obstacle=_obstacle(adjustment, Adjustment.State.PROPOSED),
+        )
+
+    @button(_("Take the approval back"), path="undo", icon="undo")
+    def undo(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        adjustment: Adjustment = self.row(request, object_id)
+
+        def act(facts: dict[str, Any]) -> None:
+            adjustments.undo(adjustment=adjustment, reason=facts["reason"], at=timezone.now(), actor=actor(request))
+            self.log_change(request, adjustment, f"approval taken back: {facts['reason']}")
+            messages.success(request, gettext("It is proposed again."))
+
+        return asked(
+            request,
+            title=_("Take the approval back"),
+            intro=gettext(
+                "Keep this off the next invoice of the account? It is proposed again, to be decided on anew."
+            ),
+            form=ReasonForm(request.POST or None),
+            answer=_("Take back"),
+            back=staff.address("billing_adjustment_change", adjustment.pk),
+            act=act,
+            refusals=_REFUSED,
+            tables=[differences(adjustment, adjustment.invoice.currency)],
+            obstacle=_obstacle(adjustment, Adjustment.State.APPROVED),
         )
 
     @button(_("Dismiss"), path="dismiss", icon="cancel")
@@ -195,12 +228,22 @@ class AdjustmentAdmin(StaffAdmin):
             act=act,
             refusals=_REFUSED,
             tables=[differences(adjustment, adjustment.invoice.currency)],
-            obstacle=_obstacle(adjustment),
+            obstacle=_obstacle(adjustment, *UNDECIDED),
         )
 
 
-def _obstacle(adjustment: Adjustment) -> str:
-    if adjustment.state == Adjustment.State.PROPOSED:
+_AT_ONCE = _(
+    "Issue a credit or debit note for %(number)s with these lines? It is posted in the first open period and never changed."
+    " Programmes' shares are taken back or given anew."
+)
+_ON_NEXT_INVOICE = _(
+    "Put these corrections of %(number)s on the next invoice of the account, as it chose? Until that is issued, the approval"
+    " can be taken back. If readings change meanwhile, it is proposed again."
+)
+
+
+def _obstacle(adjustment: Adjustment, *states: str) -> str:
+    if adjustment.state in states:
         return ""
     return gettext("The correction is in the state “%(state)s”.") % {"state": adjustment.get_state_display()}
 

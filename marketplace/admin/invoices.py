@@ -12,13 +12,14 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from billing import charging, invoicing
 from billing.charging import Charges
 from billing.documents import figures
+from billing.documents.content import content
 from billing.documents.invoice import render_invoice
 from billing.documents.labels import LANGUAGES
 from billing.exports import invoices as exports
@@ -284,7 +285,7 @@ class InvoiceAdmin(StaffAdmin):
     date_hierarchy = "issued_at"
     ordering = ("-period__start_at", "issuer", "number")
     fields = (
-        ("number", "kind", "corrects", "status"),
+        ("number", "kind", "corrects", "settled_on", "status"),
         ("account", "buyer"),
         ("issuer", "period"),
         ("net", "tax", "gross"),
@@ -365,7 +366,7 @@ def pdf(_request: HttpRequest, invoice_id: int, language: str) -> HttpResponse:
 @require_safe
 def export_invoice(_request: HttpRequest, invoice_id: int, form: str) -> Any:
     invoice = _issued(invoice_id)
-    return exported(partial(exports.write, invoices=[invoice.snapshot or ""]), form, str(invoice.number))
+    return exported(partial(exports.write, invoices=[invoice.snapshot or ""], settled=True), form, str(invoice.number))
 
 
 def _issued(invoice_id: int) -> Invoice:
@@ -453,4 +454,21 @@ def _previewed(account: Account, period: BillingPeriod) -> dict[str, Any]:
     for title, amount_minor in sums:
         rows.append([title, "", "", "", "", "", money(amount_minor, currency)])
     headers = [_("contract"), _("charge"), _("time of use"), _("tier"), _("quantity"), _("unit price"), _("net")]
-    return {"tables": [Table(period.code, headers, rows, numbers=(4, 5, 6), total=True)]}
+    tables = [Table(period.code, headers, rows, numbers=(4, 5, 6), total=True)]
+    return {"tables": [*tables, *_corrections(account, period)]}
+
+
+def _corrections(account: Account, period: BillingPeriod) -> list[Table]:
+    """What waits and would go with it, and what is due in all."""
+    document = invoicing.preview(account=account, period=period, at=timezone.now())
+    if document is None:
+        return []
+    said = content(snapshot=document, language="zh-hans" if get_language() == "zh-hans" else "en")["corrections"]
+    rows: list[list[Any]] = [
+        [group["heading"], row["item"], row["detail"], row["formula"], row["amount"]]
+        for group in said["groups"]
+        for row in group["rows"]
+    ]
+    rows += [[name, "", "", "", amount] for name, amount in (*said["totals"], *said["sums"], said["due"])]
+    headers = [_("invoice"), _("charge"), _("time of use"), _("difference"), _("net")]
+    return [Table(_("Corrections that go with it"), headers, rows, numbers=(4,), total=True)]

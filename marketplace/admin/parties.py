@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from billing import parties
 from billing.models import Account, Issuer, NumberSeries, Party
-from marketplace.admin.base import StaffAdmin, VerbForm, column
+from marketplace.admin.base import StaffAdmin, VerbForm, actor, button, column
+from marketplace.admin.page import asked, choice_field
 from marketplace.admin.site import staff
 from marketplace.models import Zone
 
 if TYPE_CHECKING:
     from django.db.models import Model
+    from django.http import HttpRequest, HttpResponse
 
 
 class PartyForm(VerbForm):
@@ -73,14 +77,22 @@ class AccountForm(VerbForm):
         return parties.open_account(**facts, at=timezone.now())
 
 
+class CorrectionsForm(forms.Form):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        choices = Account.CorrectionsOn.choices
+        self.fields["corrections_on"] = choice_field(_("corrections go on"), list(choices))
+
+
 @admin.register(Account, site=staff)
 class AccountAdmin(StaffAdmin):
     add_form = AccountForm
     changeable = ("language", "payment_term_days")
     autocomplete_fields = ("party", "issuer")
-    list_display = ("code", "party", "issuer", "language", "payment_term_days", "month", "created_at")
+    list_display = ("code", "party", "issuer", "language", "payment_term_days", "corrections_on", "month", "created_at")
     list_select_related = ("party", "issuer")
-    list_filter = (("issuer", admin.RelatedOnlyFieldListFilter), "language")
+    list_filter = (("issuer", admin.RelatedOnlyFieldListFilter), "language", "corrections_on")
+    actions_detail = ("choose_corrections",)
     search_fields = ("code", "party__legal_name", "party__legal_name_en", "party__credit_code")
     readonly_fields = ("month",)
     date_hierarchy = "created_at"
@@ -88,6 +100,32 @@ class AccountAdmin(StaffAdmin):
     @column(_("preview"))
     def month(self, account: Account) -> str:
         return format_html('<a href="{}">{}</a>', reverse("admin:preview", args=[account.pk]), _("This month so far"))
+
+    @button(_("Where corrections go"), path="corrections", icon="difference")
+    def choose_corrections(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """As the organization itself chooses on its page."""
+        account: Account = self.row(request, object_id)
+
+        def act(facts: dict[str, Any]) -> None:
+            chosen = facts["corrections_on"]
+            parties.choose_corrections(account=account, on=chosen, at=timezone.now(), actor=actor(request))
+            self.log_change(request, account, f"corrections go on {chosen}")
+            messages.success(request, gettext("The choice is stored. It holds for what is approved from now on."))
+
+        return asked(
+            request,
+            title=_("Where corrections go"),
+            intro=gettext(
+                "Where do corrections of issued invoices of %(account)s go? What was approved before goes where it was"
+                " approved for. The organization can choose that itself."
+            )
+            % {"account": account.code},
+            form=CorrectionsForm(request.POST or None, initial={"corrections_on": account.corrections_on}),
+            answer=_("Choose"),
+            back=staff.address("billing_account_change", account.pk),
+            act=act,
+            refusals=(parties.InvalidPartyError,),
+        )
 
 
 @admin.register(NumberSeries, site=staff)

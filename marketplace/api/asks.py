@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
+from billing.models import Account
 from marketplace.api.reading import FIRST_YEAR, LAST_YEAR, Instant
 from marketplace.api.shapes import TermShape
 from marketplace.models.accelerator import PRECISIONS
@@ -50,6 +51,10 @@ class AskPreview(AskMonth):
     account = _text(
         40, required=False, help_text="The code of the account; it may be left out where there is only one."
     )
+
+
+class AskCorrections(serializers.Serializer[Any]):
+    corrections_on = serializers.ChoiceField(Account.CorrectionsOn.choices)
 
 
 class _AskMeasured(serializers.Serializer[Any]):

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
-from billing.models import Contract, Invoice, InvoiceLine, Meter, Reading, UsageEvent
+from billing.models import Account, Contract, Invoice, InvoiceLine, Meter, Reading, UsageEvent
 from marketplace.api.reading import Instant
 from marketplace.api.shapes import Amount, RowShape
 from marketplace.consumption import INTERVAL
@@ -21,6 +21,8 @@ FILES = {
     "json": "application/json",
 }
 """What an invoice can be had as, and the type of its content."""
+
+SUMS = ("net_minor", "tax_minor", "gross_minor", "subsidy_minor", "payable_minor")
 
 
 class MeterShape(RowShape):
@@ -85,16 +87,55 @@ class EventShape(RowShape):
         read_only_fields = fields
 
 
+class AccountShape(RowShape):
+    """`corrections_on`: where corrections of its issued invoices go; since when, where somebody chose that."""
+
+    buyer = serializers.CharField(source="party.legal_name", read_only=True)
+    issuer = serializers.CharField(source="issuer.party.legal_name", read_only=True)
+
+    class Meta:
+        model = Account
+        fields = [
+            "id",
+            "code",
+            "buyer",
+            "issuer",
+            "language",
+            "payment_term_days",
+            "corrections_on",
+            "corrections_chosen_at",
+        ]
+        read_only_fields = fields
+
+
+class SettledShape(serializers.Serializer[Any]):
+    """Corrections of earlier months that are settled on an invoice: notes of their own, of which the invoice's own amounts are
+    without. `notes`: their numbers; null in a preview. `due_minor`: the invoice and they, in all.
+    """
+
+    notes = serializers.ListField(child=serializers.CharField(allow_null=True))
+    corrects = serializers.ListField(child=serializers.CharField())
+    net_minor = serializers.IntegerField()
+    tax_minor = serializers.IntegerField()
+    gross_minor = serializers.IntegerField()
+    subsidy_minor = serializers.IntegerField()
+    payable_minor = serializers.IntegerField()
+    due_minor = serializers.IntegerField()
+
+
 class InvoiceShape(RowShape):
     """`files`: where each form of it is, for the same key. `subsidy_minor` is what programmes pay; `payable_minor` the rest.
-    A note `corrects` the invoice of that number.
+    A note `corrects` the invoice of that number; it is paid by itself, or `settled_on` the invoice of that number, which says
+    so in `corrections`.
     """
 
     account = serializers.CharField(source="account.code", read_only=True)
     month = serializers.CharField(source="period.code", read_only=True)
     number = serializers.CharField(read_only=True)
     corrects = serializers.CharField(source="corrects.number", read_only=True, allow_null=True, default=None)
+    settled_on = serializers.CharField(source="settled_on.number", read_only=True, allow_null=True, default=None)
     payable_minor = serializers.IntegerField(read_only=True)
+    corrections = serializers.SerializerMethodField()
     files = serializers.SerializerMethodField()
 
     class Meta:
@@ -103,6 +144,7 @@ class InvoiceShape(RowShape):
             "number",
             "kind",
             "corrects",
+            "settled_on",
             "account",
             "month",
             "currency",
@@ -111,12 +153,26 @@ class InvoiceShape(RowShape):
             "gross_minor",
             "subsidy_minor",
             "payable_minor",
+            "corrections",
             "issued_at",
             "due_date",
             "sha256",
             "files",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(SettledShape(allow_null=True))
+    def get_corrections(self, row: Invoice) -> dict[str, Any] | None:
+        """Of the notes as they stand beside it, which its snapshot says too."""
+        notes = row.settles.all()
+        if not notes:
+            return None
+        told = {
+            "notes": [each.number for each in notes],
+            "corrects": [each.corrects.number for each in notes if each.corrects is not None],
+        }
+        sums = {name: sum(getattr(each, name) for each in notes) for name in SUMS}
+        return told | sums | {"due_minor": row.payable_minor + sums["payable_minor"]}
 
     @extend_schema_field(serializers.DictField(child=serializers.URLField()))
     def get_files(self, row: Invoice) -> dict[str, str]:
@@ -182,7 +238,9 @@ class ChargedShape(serializers.Serializer[Any]):
 
 
 class PreviewShape(serializers.Serializer[Any]):
-    """What the invoice of the month would be if it were issued now, of the readings that are stored."""
+    """What the invoice of the month would be if it were issued now, of the readings that are stored. `corrections`: those of
+    earlier months that are approved and would go with it.
+    """
 
     account = serializers.CharField()
     month = serializers.CharField()
@@ -194,6 +252,7 @@ class PreviewShape(serializers.Serializer[Any]):
     subsidy_minor = serializers.IntegerField(source="charges.subsidy_minor")
     payable_minor = serializers.IntegerField(source="charges.payable_minor")
     lines = ChargedShape(many=True, source="charges.lines")
+    corrections = SettledShape(allow_null=True)
 
 
 class KindShape(serializers.Serializer[Any]):

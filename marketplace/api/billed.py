@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
+from django.db.models import Prefetch
 from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -12,7 +13,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 
-from billing import charging, usage
+from billing import charging, invoicing, parties, usage
 from billing.documents.invoice import render_invoice
 from billing.exports import invoices as exports
 from billing.models import Account, Contract, Invoice, Meter, Reading
@@ -24,13 +25,15 @@ from marketplace.forecast import Readings
 from marketplace.permissions import Permission
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.db.models import QuerySet
     from django.http import HttpResponse
     from rest_framework.request import Request
     from rest_framework.response import Response
 
     from billing.documents.labels import Language
-    from billing.models import UsageEvent
+    from billing.models import BillingPeriod, UsageEvent
 
 
 @extend_schema_view(
@@ -113,7 +116,7 @@ _NAME = OpenApiParameter("name", str, OpenApiParameter.PATH, enum=list(bill_shap
 class Invoices(ListModelMixin, RetrieveModelMixin, Resource):
     model = Invoice
     reads = (Permission.SEE_BILLS,)
-    related = ("account", "period", "corrects")
+    related = ("account", "period", "corrects", "settled_on")
     order = ("-issued_at", "-id")
     serializer_class = bill_shapes.InvoiceShape
     filterset_class = filters.InvoiceFilters
@@ -121,7 +124,10 @@ class Invoices(ListModelMixin, RetrieveModelMixin, Resource):
     lookup_value_converter = "str"
 
     def rows(self) -> QuerySet[Invoice]:
-        return access.invoices_for(self.key).defer("snapshot", "corrects__snapshot")
+        notes = Invoice.objects.select_related("corrects").defer("snapshot", "corrects__snapshot")
+        settles = Prefetch("settles", notes.order_by("corrects__period__start_at", "pk"))
+        rows = access.invoices_for(self.key).prefetch_related(settles)
+        return rows.defer("snapshot", "corrects__snapshot", "settled_on__snapshot")
 
     @described("Its lines, in order", shape=bill_shapes.LineShape(many=True))
     @action(detail=True, order=("position",), filter_backends=())
@@ -140,10 +146,43 @@ class Invoices(ListModelMixin, RetrieveModelMixin, Resource):
             content = render_invoice(snapshot=invoice.snapshot or "", language=cast("Language", language))
         else:
             output = BytesIO()
-            exports.write(invoices=[invoice.snapshot or ""], format=cast("exports.Format", name), output=output)
+            form = cast("exports.Format", name)
+            exports.write(invoices=[invoice.snapshot or ""], settled=True, format=form, output=output)
             content = output.getvalue()
         disposition = f'attachment; filename="{number}.{name}"'
         return AnyFile(content, bill_shapes.FILES[name], disposition)
+
+
+@extend_schema_view(
+    list=described("The accounts that the organization is billed on", shape=bill_shapes.AccountShape(many=True)),
+    retrieve=described("An account", shape=bill_shapes.AccountShape),
+)
+class Accounts(ListModelMixin, RetrieveModelMixin, Resource):
+    model = Account
+    reads = (Permission.SEE_BILLS,)
+    writes = Permission.APPLY
+    related = ("party", "issuer__party")
+    order = ("code",)
+    serializer_class = bill_shapes.AccountShape
+    filter_backends = ()
+    lookup_value_converter = "int"
+
+    @described(
+        "Choose where corrections go that are approved from now on",
+        asks=asks.AskCorrections,
+        shape=bill_shapes.AccountShape,
+        write=True,
+    )
+    def partial_update(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        chosen = self.read(asks.AskCorrections)["corrections_on"]
+
+        def do(at: datetime) -> Account:
+            rows = Account.objects.filter(party=self.organization.party_id).select_related(*self.related)
+            account: Account = self.own(rows, pk=pk)
+            parties.choose_corrections(account=account, on=chosen, at=at, actor=self.actor)
+            return account
+
+        return self.write(do, shape=bill_shapes.AccountShape)
 
 
 class Preview(Resource):
@@ -190,5 +229,15 @@ class Preview(Resource):
             "month": period.code,
             "as_of": at,
             "charges": charging.charges(account=account, period=period, read=read),
+            "corrections": self._corrections(account, period, at),
         }
         return self.said(bill_shapes.PreviewShape, told)
+
+    def _corrections(self, account: Account, period: BillingPeriod, at: datetime) -> dict[str, Any] | None:
+        document = invoicing.preview(account=account, period=period, at=at)
+        if document is None:
+            return None
+        told = document["corrections"]
+        corrects = [each["corrects"]["number"] for each in told["notes"]]
+        sums = {name: told[name] for name in (*bill_shapes.SUMS, "due_minor")}
+        return {"notes": [each["number"] for each in told["notes"]], "corrects": corrects, **sums}

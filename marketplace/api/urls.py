@@ -20,6 +20,7 @@ for prefix, view in (
     ("meters", billed.Meters),
     ("contracts", billed.Contracts),
     ("readings", billed.UsageReadings),
+    ("accounts", billed.Accounts),
     ("invoices", billed.Invoices),
     ("disputes", contested.Disputes),
     ("claims", contested.Claims),

@@ -65,9 +65,9 @@ def pdf(request: HttpRequest, number: str, language: str) -> HttpResponseBase:
 
 @require_safe
 def invoice(request: HttpRequest, number: str, form: str) -> HttpResponseBase:
-    """One invoice with its lines."""
+    """One invoice with its lines, and with the corrections that are settled on it."""
     found = get_object_or_404(invoices.rows(request), number=number)
-    return exported(partial(exports.write, invoices=[found.snapshot or ""]), form, number)
+    return exported(partial(exports.write, invoices=[found.snapshot or ""], settled=True), form, number)
 
 
 @require_safe

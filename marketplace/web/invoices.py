@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from billing import charging, snapshot
+from billing import charging, invoicing, snapshot
 from billing.documents import figures
 from billing.documents.content import content, funding_notes
 from billing.models import Account, BillingPeriod, Invoice
@@ -74,7 +74,8 @@ def invoices(request: HttpRequest) -> HttpResponse:
     year = request.GET.get("year", "")
     if year and year not in years:
         raise Http404
-    listed = found.filter(period__code__startswith=year).select_related("account", "period").defer("snapshot")
+    listed = found.filter(period__code__startswith=year).select_related("account", "period", "settled_on")
+    listed = listed.defer("snapshot", "settled_on__snapshot")
     after = request.GET.get("after", "")
     if after:
         listed = listed.filter(_after(after))
@@ -111,6 +112,7 @@ def _row(invoice: Invoice) -> dict[str, Any]:
         **_amounts(invoice, invoice.currency),
         "issued_on": amounts.local(invoice.issued_at, invoice.period.timezone).date() if invoice.issued_at else None,
         "due_on": invoice.due_date,
+        "settled_on": "" if invoice.settled_on is None else invoice.settled_on.number,
     }
 
 
@@ -199,6 +201,9 @@ def previewed(request: HttpRequest, account: Account, period: BillingPeriod) -> 
     """The document as it would be now. Raises NotChargeableError."""
     now = timezone.now()
     read = Readings(list(access.contracts_for(request.user).filter(account=account)))
+    settling = invoicing.preview(account=account, period=period, at=now)
+    if settling is not None:  # with corrections of earlier months
+        return Document(settling, None, account.pk, period, read)
     charges = charging.charges(account=account, period=period, read=read)
     due_date = amounts.local(now, period.timezone).date()
     parts = snapshot.invoice(account=account, period=period, charges=charges, at=now, due_date=due_date)
@@ -248,6 +253,10 @@ def readings_address(document: Document, position: int) -> str:
 def _shown(request: HttpRequest, document: Document) -> HttpResponse:
     said = content(snapshot=document.snapshot, language=amounts.language())
     currency, is_funded = document.snapshot["currency"], "funding" in document.snapshot
+    due_minor = snapshot.payable(document.snapshot)
+    if "corrections" in document.snapshot:
+        due_minor = document.snapshot["corrections"]["due_minor"]
+        corrections.with_addresses(said["corrections"])
     explained = {item["position"]: item for item in (said["explained"] or {"items": []})["items"]}
     for group in said["lines"]["groups"]:
         for row in group["rows"]:
@@ -262,7 +271,8 @@ def _shown(request: HttpRequest, document: Document) -> HttpResponse:
         "code": document.period.code,
         "now": amounts.local(timezone.now(), document.period.timezone),
         "is_running": document.period.end_at > timezone.now(),
-        "payable": figures.money(document.snapshot.get("payable_minor", document.snapshot["gross_minor"]), currency),
+        "payable": figures.money(due_minor, currency),
+        "has_corrections": "corrections" in document.snapshot,
         "is_funded": is_funded,
         "span": 7 if is_funded else 5,
         "funding": funding_notes(document.snapshot, amounts.language()),

@@ -6,11 +6,13 @@ from zipfile import ZipFile
 
 import pytest
 
-from billing.models import Account, Invoice
+from billing import adjustments, invoicing, parties
+from billing.models import Account, Contract, Invoice
+from billing.usage import Event, record
 from marketplace import reservations
 from marketplace.metering import gpu_meter
 from marketplace.models import Reservation
-from tests.api.world import HOUR, START, make_bills
+from tests.api.world import APRIL, HOUR, START, make_bills
 from tests.billing import world as billing_world
 
 APRIL_1 = "2020-03-31T16:00:00Z"
@@ -136,6 +138,8 @@ def test_an_invoice_is_told_with_its_lines_and_files(ask, sun):
         "issued_at": "2020-04-30T16:00:00Z",
         "due_date": "2020-05-31",
         "sha256": invoice.sha256,
+        "settled_on": None,
+        "corrections": None,
     }
     assert [row["number"] for row in ask(sun, "get", "invoices", month="2020-04").json()["results"]] == [number]
     assert ask(sun, "get", "invoices", month="2020-03").json()["results"] == []
@@ -226,7 +230,7 @@ def test_a_reservation_costs_nothing_until_it_begins_and_then_hour_by_hour(ask, 
     assert ask(world.sun.key("usage:read"), "get", f"reservations/{pk}/cost").status_code == 403
 
 
-EXACT = {"contracts": 3, "invoices": 3, "meters": 3, "readings?contract=C-sun&meter=gpu_hours": 5}
+EXACT = {"contracts": 3, "invoices": 4, "meters": 3, "readings?contract=C-sun&meter=gpu_hours": 5}
 
 
 @pytest.mark.parametrize("path", EXACT)
@@ -236,3 +240,73 @@ def test_a_list_asks_the_same_for_one_row_and_for_three(ask, sun, django_assert_
     ask(sun, "get", address)  # the key's use is noted once
     with django_assert_num_queries(EXACT[path]):
         assert ask(sun, "get", address).status_code == 200
+
+
+# Where corrections go
+
+
+def _late(world, *, at):
+    """An event of an hour of 4 GPUs in April that comes after sun's invoice; what differs, approved."""
+    contract = Contract.objects.get(number="C-sun")
+    data = {"value": "4", "duration_seconds": 3600}
+    event = Event("late", "rack", "gpu.sample", contract.number, APRIL + 5 * HOUR, data)
+    [result] = record(owner=contract.provider, events=[event], at=at).results
+    assert result.outcome == "counted"
+    found = adjustments.find(invoice=Invoice.objects.get(account=contract.account), at=at, actor="test")
+    return adjustments.approve(adjustment=found, reason="seen", at=at, actor="staff")
+
+
+def test_an_account_says_where_its_corrections_go_and_is_told_otherwise_once(ask, world, sun):
+    [told] = ask(sun, "get", "accounts").json()["results"]
+    assert (told["code"], told["corrections_on"], told["corrections_chosen_at"]) == (
+        sun.ids["account"][0],
+        "note",
+        None,
+    )
+    token = sun.key("billing:write")
+    path = f"accounts/{told['id']}"
+    headers = {"Idempotency-Key": "once"}
+    for _ in range(2):
+        answer = ask(token, "patch", path, json={"corrections_on": "next_invoice"}, headers=headers)
+        assert (answer.status_code, answer.json()["corrections_on"]) == (200, "next_invoice")
+    account = Account.objects.get(pk=told["id"])
+    assert account.corrections_chosen_by.startswith("key:suanli_")
+    assert ask(sun, "get", path).json()["corrections_chosen_at"] is not None
+    assert refusal(ask(token, "patch", path, json={"corrections_on": "never"}))[0::2] == (422, "corrections_on")
+    assert (
+        ask(world.tenants["moon"].key("billing:write"), "patch", path, json={"corrections_on": "note"}).status_code
+        == 404
+    )
+    assert ask(world.tenants["moon"], "get", path).status_code == 404
+
+
+def test_the_preview_and_the_invoice_say_what_is_settled_on_it(ask, now, world, sun):
+    # 8 GPU-hours of April were invoiced; 4 come late: 32.00 + 1.92 on the invoice of the next month.
+    account = Account.objects.get(code=sun.ids["account"][0])
+    tariff = Contract.objects.get(number="C-sun").tariff
+    provider = Contract.objects.get(number="C-sun").provider
+    contract = billing_world.contract(account, tariff, number="C-may", by=provider, start_at=billing_world.MAY)
+    billing_world.read(contract, 7200, start_at=billing_world.MAY)
+    parties.choose_corrections(account=account, on="next_invoice", at=billing_world.MAY, actor="test")
+    at = billing_world.MAY + 24 * HOUR
+    now(at)
+    assert ask(sun, "get", "preview", month="2020-05").json()["corrections"] is None
+    assert _late(world, at=at).state == "approved"
+    number = sun.ids["invoices"][0]
+    sums = {"net_minor": 3_200, "tax_minor": 192, "gross_minor": 3_392, "subsidy_minor": 0, "payable_minor": 3_392}
+    told = ask(sun, "get", "preview", month="2020-05").json()
+    due = {"due_minor": told["payable_minor"] + 3_392}
+    assert told["corrections"] == {"notes": [None], "corrects": [number], **sums, **due}
+    period = invoicing.open_period(issuer=account.issuer, code="2020-05")
+    bill = invoicing.issue(account=account, period=period, at=billing_world.JUNE, actor="test")
+    note = bill.settles.get()
+    now(billing_world.JUNE)
+    assert ask(sun, "get", f"invoices/{bill.number}").json()["corrections"] == {
+        "notes": [note.number],
+        "corrects": [number],
+        **sums,
+        "due_minor": bill.payable_minor + 3_392,
+    }
+    told = ask(sun, "get", f"invoices/{note.number}").json()
+    assert (told["settled_on"], told["corrects"], told["corrections"]) == (bill.number, number, None)
+    assert ask(sun, "get", f"invoices/{number}").json()["settled_on"] is None

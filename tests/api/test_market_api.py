@@ -320,6 +320,8 @@ NEEDS = {
     ("post", "disputes/withdrawals"): {"billing:write"},
     ("get", "claims"): {"billing:read"},
     ("post", "claims"): {"billing:write"},
+    ("get", "accounts"): {"billing:read"},
+    ("patch", "accounts/1"): {"billing:write"},
     ("get", "offerings"): set(ApiKey.Scope.values),
     ("get", "accelerators"): set(ApiKey.Scope.values),
     ("get", "members"): {"organization:read"},

@@ -69,7 +69,7 @@ def test_cut_short_before_its_number_it_leaves_nothing_and_is_made_whole_by_the_
     before = state()
     facts = {"adjustment": adjustment, "reason": "seen", "at": AFTER, "actor": "staff"}
     with monkeypatch.context() as patched:
-        patched.setattr(numbers, "issue", lambda **_: 1 / 0)
+        patched.setattr(numbers, "store", lambda **_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             adjustments.issue(**facts)
     assert state() == before

@@ -4,13 +4,14 @@ Every case goes the whole way: readings and reservations in, `close_period`, and
 invoice, its tax, what programmes pay of it, and its journal. Rates and rounding alone are in tests/rating.
 """
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from django.db.models import Sum
 
-from billing import clawbacks, contracts, invoicing
+from billing import adjustments, clawbacks, contracts, invoicing, parties
 from billing.models import Invoice, Posting, ProgrammeShare, Redemption
 from tests.billing import programmes_world, world
 
@@ -42,7 +43,7 @@ def close(issuer, code, account="B"):
     closed = invoicing.close_period(period=period, at=period.end_at, actor="test")
     assert (closed.refused, closed.period.state) == ((), "closed")
     programmes_world.check_ties()
-    return Invoice.objects.get(period=period, account__code=account)
+    return Invoice.objects.get(period=period, account__code=account, kind="invoice")
 
 
 def lines(invoice):
@@ -369,3 +370,55 @@ def test_the_refund_of_a_subsidised_line(issuer):
     assert balances["receivable"] == invoice.payable_minor + 33_999
     assert programmes_world.counts(programme)[1:] == (0, 2_000)
     programmes_world.check_ties()
+
+
+# Corrections
+
+
+def test_late_use_with_a_programme_on_the_next_invoice(issuer):
+    tiers = [{"up_to": "20", "price": "5.00"}, {"price": "4.00"}]
+    tariff = world.publish(world.energy(prices={"all": tiers}), standing("31.00")).tariff
+    account = world.account(issuer, "B")
+    parties.choose_corrections(account=account, on="next_invoice", at=world.MAY, actor="buyer")
+    contract = world.contract(account, tariff)
+    programme = programmes_world.programme(issuer, percent=Decimal(25), kinds=["energy"])
+    programmes_world.grant(programme, account)
+    world.read(contract, *world.hours(18))
+    may = close(issuer, "2020-05")
+    # 18 × 5.00 = 90.00 and 31.00: net 121.00, VAT 7.26; 25 % of 90.00 is 22.50; payable 128.26 − 22.50.
+    assert totals(may) == (12_100, 726, 2_250, 10_576)
+    world.read(contract, *world.hours(6), start_at=world.MAY + timedelta(days=9))
+    world.read(contract, *world.hours(3), start_at=world.JUNE)
+    at = world.JUNE + timedelta(hours=1)
+    adjustment = adjustments.find(invoice=may, at=at, actor="test")
+    adjustments.approve(adjustment=adjustment, reason="seen", at=at, actor="staff")
+    june = close(issuer, "2020-06")
+    # June: 3 × 5.00 = 15.00 and 31.00: net 46.00, VAT 2.76; 25 % of 15.00 is 3.75; payable 48.76 − 3.75.
+    assert lines(june) == [("EN", "all", 1, 3, 1_500), ("SC", None, None, 1, 3_100)]
+    assert totals(june) == (4_600, 276, 375, 4_501)
+    # Late in May: 2 h fill the first tier, 10.00; 4 h are above, 16.00. VAT of 147.00 is 8.82, less 7.26: 1.56. 25 % of 26.00
+    # is 6.50; payable 27.56 − 6.50 = 21.06. In all 45.01 + 21.06 = 66.07.
+    note = june.settles.get()
+    assert lines(note) == [("EN", "all", 1, 2, 1_000), ("EN", "all", 2, 4, 1_600)]
+    assert totals(note) == (2_600, 156, 650, 2_106)
+    assert shares(note) == [("sme-30", 650, "", [("EN", 250), ("EN", 400)])]
+    said = json.loads(june.snapshot)["corrections"]
+    assert [said[key] for key in ("net_minor", "tax_minor", "subsidy_minor", "payable_minor", "due_minor")] == [
+        2_600,
+        156,
+        650,
+        2_106,
+        6_607,
+    ]
+    # The fee of 10 % of 147.00 leaves a cost of 132.30, VAT on it 7.938, 7.94; of 121.00 it was 108.90 and 6.53.
+    rows = Posting.objects.filter(journal__source=f"correction:{may.number}:1")
+    assert dict(rows.values_list("ledger_account__name", "amount_minor")) == {
+        "receivable": 2_106,
+        "subsidy_receivable": 650,
+        "compute_revenue": -2_600,
+        "vat_output": -156,
+        "cost_of_compute": 2_340,
+        "vat_input": 141,
+        "provider_payable": -2_481,
+    }
+    assert programmes_world.counts(programme)[2] == 2_250 + 375 + 650

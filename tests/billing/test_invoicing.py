@@ -373,7 +373,7 @@ def test_progress_is_told_for_each_account(issuer, tariff):
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-@pytest.mark.parametrize(("count", "queries"), [(1, 22), (3, 28)])
+@pytest.mark.parametrize(("count", "queries"), [(1, 24), (3, 30)])
 def test_closing_takes_three_queries_more_for_each_account(issuer, tariff, count, queries, django_assert_num_queries):
     """Its readings, a savepoint and its end. The four statements that store an invoice go past Django's count."""
     world.buyers(issuer, tariff, count)

@@ -1,6 +1,8 @@
 """A buyer disputes a line in a real browser, and sees the note that corrects its invoice; nothing that axe complains of."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from playwright.sync_api import expect
 
 from billing import adjustments
 from billing.models import Contract, Dispute, Invoice
@@ -38,3 +40,30 @@ def test_a_line_is_disputed_and_the_invoice_says_what_is_held_back_and_what_corr
             assert violations(page) == []
         page.goto(f"{site.url}/invoices/")
         assert page.locator(f"text={note.number}").count() == 1
+
+
+def test_an_owner_chooses_lines_on_the_next_invoice_and_the_preview_says_what_is_due_in_all(site, open_page):
+    contract = Contract.objects.get(number=site.contract)
+    data = {"value": "2", "duration_seconds": 2 * 3600}
+    now = datetime.now(UTC)
+    with open_page(language="zh-CN", theme="light", width=1280) as page:
+        sign_in(page, site)
+        page.goto(f"{site.url}/organization/billing/")
+        assert violations(page) == []
+        page.locator("[name=corrections_on][value=next_invoice]").check()
+        follow(page, page.locator("main form.card button"))
+        expect(page.locator(".message-success")).to_have_count(1)
+        expect(page.locator("[name=corrections_on][value=next_invoice]")).to_be_checked()
+        event = Event("later", "aidc/earth", "gpu.sample", contract.number, site.first_event_at + 90 * HOUR, data)
+        record(owner=contract.provider, events=[event], at=now)
+        invoice = Invoice.objects.get(number=site.number)
+        adjustment = adjustments.find(invoice=invoice, at=now, actor="test")
+        approved = adjustments.approve(adjustment=adjustment, reason="The meter was offline.", at=now, actor="test")
+        assert approved.state == "approved"
+        following = (invoice.period.last_date + timedelta(days=1)).strftime("%Y-%m")
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            page.goto(f"{site.url}/invoices/preview/{invoice.account_id}/{following}/")
+            expect(page.locator("#corrections")).to_have_count(1)
+            expect(page.locator("main")).to_contain_text(f"更正账单 {site.number}")
+            assert violations(page) == []

@@ -60,12 +60,16 @@ class Command(BaseCommand):
     def _report(self, closed: invoicing.Closed) -> None:
         invoices = Invoice.objects.filter(period=closed.period).order_by("number")
         facts = invoices.values_list("number", "account__code", "gross_minor", "currency")
-        issued = set(closed.issued)
+        issued = {*closed.issued, *closed.notes}
         for number, account, gross_minor, currency in facts.iterator():
             if number in issued:
                 self.stdout.write(f"{number}  {account}  {figure(gross_minor, currency)} {currency}")
         code, state = closed.period.code, closed.period.state
         self.stdout.write(f"{code}: {len(closed.issued)} invoices issued, {closed.present} there before; {state}.")
+        if closed.notes:
+            self.stdout.write(
+                f"{code}: {len(closed.notes)} corrections issued by themselves, of accounts without an invoice."
+            )
         for refused in closed.refused:
             self.stderr.write(f"{refused.account}: not invoiced: {refused.reason}")
         if closed.refused:
