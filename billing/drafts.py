@@ -23,6 +23,9 @@ Kind = LedgerAccount.Kind
 Rate = tuple[str, Decimal]  # tax category and rate
 
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # as little as can be for the database to read
+
+
 class Bought(NamedTuple):
     """What a line says of a purchase: from whom, for which fee of its net, taxed how."""
 
@@ -81,7 +84,7 @@ def make(*, account: Account, period: BillingPeriod, charges: Charges, at: datet
         subsidy_minor=charges.subsidy_minor,
         issue_date=issue_date,
         due_date=due_date,
-        lines=json.dumps(list(rows(charges.lines, funding.offsets(charges.funding, len(charges.lines))))),
+        lines=_COMPACT.encode(list(rows(charges.lines, funding.offsets(charges.funding, len(charges.lines))))),
         sides=sides,
         text=snapshot.invoice(account=account, period=period, charges=charges, at=at, due_date=due_date),
         contracts_changed=account.contracts_changed,

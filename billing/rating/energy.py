@@ -108,20 +108,29 @@ def _graduated(
     across = charge.tier_scope == "across_periods"
     parts: dict[tuple[str, int], int] = defaultdict(int)
     places = dict.fromkeys(limits, 0)  # the last tier that each period came to: its counter is not below it
+    inside = dict.fromkeys(limits, 0)  # what came in it since
+    next_edges = {name: own[0] for name, own in limits.items()}
+    everything = seen[None]
     for name, quantity in used_here:
         if not quantity:
             continue
-        key = None if across else name
-        before = seen[key]
-        place = places[name]
-        edge = limits[name][place]
-        if edge is None or before + quantity <= edge:
-            parts[name, place] += quantity
+        before = everything if across else seen[name]
+        after = before + quantity
+        edge = next_edges[name]
+        if edge is None or after <= edge:
+            inside[name] += quantity
         else:
             for index, part in graduated(before, quantity, limits[name]):
                 parts[name, index] += part
-                places[name] = index
-        seen[key] = before + quantity
+                last = index
+            parts[name, places[name]] += inside[name]
+            inside[name], places[name], next_edges[name] = 0, last, limits[name][last]
+        if across:
+            everything = after
+        else:
+            seen[name] = after
+    for name, rest in inside.items():
+        parts[name, places[name]] += rest
     return parts
 
 

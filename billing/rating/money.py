@@ -24,10 +24,10 @@ def exponent(currency: str) -> int:
 
 def round_half_up(amount: Fraction, exponent: int) -> int:
     """Major units to whole minor units, ties away from zero: 0.005 is 1 and -0.005 is -1 at two places."""
+    numerator, denominator = amount.as_integer_ratio()
     scale: int = 10**exponent
-    numerator, denominator = abs(amount.numerator) * scale, amount.denominator
-    minor = (2 * numerator + denominator) // (2 * denominator)
-    return -minor if amount < 0 else minor
+    minor = (2 * abs(numerator) * scale + denominator) // (2 * denominator)
+    return -minor if numerator < 0 else minor
 
 
 def largest_remainder(total: int, weights: Sequence[int | Fraction]) -> list[int]:

@@ -1,5 +1,7 @@
 """What was used and reserved: exact integers in a meter's base unit."""
 
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -48,8 +50,18 @@ class Profile:
         if self.interval_seconds < 1:
             raise ValueError(f"Profile.interval_seconds is {self.interval_seconds}: expected at least 1")
         require_on_edge(self.start, self.interval_seconds, "Profile.start")
-        if len(self.quantities) and min(self.quantities) < 0:
+        if not _has_no_sign(self.quantities) and min(self.quantities, default=0) < 0:
             raise ValueError(f"Profile.quantities has {min(self.quantities)}: expected no negative quantity")
+
+
+def _has_no_sign(quantities: Sequence[int]) -> bool:
+    """Whether none of an array is negative; True of nothing else. A month has thousands, and there are as many profiles as
+    contracts: so the highest byte of each is looked at, which is ASCII unless it has the sign.
+    """
+    if not isinstance(quantities, array) or quantities.typecode != "q":
+        return False
+    highest = 7 if sys.byteorder == "little" else 0
+    return quantities.tobytes()[highest::8].isascii()
 
 
 @dataclass(frozen=True, slots=True)
