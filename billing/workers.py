@@ -1,5 +1,6 @@
 """Worker processes that read the same database. Imports no models, so that a new process can begin here."""
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -25,6 +26,7 @@ def pool(processes: int) -> ProcessPoolExecutor:
 def _begin(settings_module: str, database: dict[str, Any]) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     django.setup()
+    gc.freeze()  # what is loaded stays: the collector is not to walk through it again and again
     connection.settings_dict.update(database)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
