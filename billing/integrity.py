@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from typing import Any, LiteralString
 
 import psycopg
@@ -51,6 +52,25 @@ def fetch_all(statement: LiteralString, parameters: Parameters) -> list[tuple[An
     return _rows(database, statement, parameters)
 
 
+def send(statement: LiteralString, parameters: Parameters) -> Callable[[], list[tuple[Any, ...]]]:
+    """fetch_all() in two steps: what it gives gives the rows, and waits for them where the statement was sent_ahead(). They
+    are to be had until the same statement is sent again. Past Django's count.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.connection is None:
+        database.ensure_connection()
+    with database.wrap_database_errors:
+        cursor = _CURSORS.of(database.connection, statement)
+        cursor.execute(statement, parameters)
+
+    @cache
+    def rows() -> list[tuple[Any, ...]]:
+        with database.wrap_database_errors:
+            return cursor.fetchall()
+
+    return rows
+
+
 def _rows(database: BaseDatabaseWrapper, statement: LiteralString, parameters: Parameters) -> list[tuple[Any, ...]]:
     if database.connection is None:
         database.ensure_connection()
@@ -94,6 +114,23 @@ def in_transaction() -> Iterator[None]:
     else:
         with transaction.atomic():
             yield
+
+
+@contextmanager
+def sent_ahead() -> Iterator[None]:
+    """Inside, statements go to the server without waiting for what it says to those before, BEGIN and COMMIT too, until rows
+    are asked for. A refusal is raised there, or at the end of the transaction. How many rows were changed is not known inside:
+    nothing may stand there that asks a cursor or the ORM for it.
+
+    Stands outside of `transaction.atomic()`. Within a transaction nothing is sent ahead: after a refusal that nobody has
+    read yet, its savepoint could not be rolled back to.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 @contextmanager

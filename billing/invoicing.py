@@ -11,6 +11,7 @@ in the same transaction (billing.settling).
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -23,7 +24,7 @@ from billing import charging, drafts, funding, ledger, numbers, periods, settlin
 from billing.budgets import Counters
 from billing.charging import NotChargeableError
 from billing.drafts import Draft
-from billing.integrity import fetch_one, named, planned_for_many
+from billing.integrity import named, planned_for_many, send, sent_ahead
 from billing.ledger import Wanted
 from billing.models import Account, BillingPeriod, Contract, Invoice
 from billing.periods import (
@@ -96,8 +97,7 @@ def draft(*, account: Account, period: BillingPeriod, at: datetime, actor: str) 
         ready = _ready(account, period, at)
         try:
             with named(VIOLATIONS), transaction.atomic():
-                _hold(ready)
-                _insert(ready, period, at, actor)
+                _insert(ready, period, at, actor, _hold(ready))
         except _OutdatedError:
             return draft(account=account, period=period, at=at, actor=actor)
     return Invoice.objects.get(account=account, period=period, kind=Invoice.Kind.INVOICE)
@@ -292,7 +292,10 @@ def _issue(draft: Draft, period: BillingPeriod, book: _Book, at: datetime, actor
 
 
 def _issue_as_rated(draft: Draft, period: BillingPeriod, book: _Book, at: datetime, actor: str) -> str | None:
-    with named(settling.VIOLATIONS), transaction.atomic():
+    # What programmes pay, and what is settled, stands on how many rows were changed: for that each answer is needed.
+    is_plain = draft.charges is None and draft.account_id not in book.settles
+    ahead = sent_ahead() if is_plain else nullcontext()
+    with named(settling.VIOLATIONS), ahead, transaction.atomic():
         stored = _store(draft, period, book, at, actor)
         if stored is None:
             transaction.set_rollback(True)  # what was prepared to go with it waits for the next one
@@ -323,15 +326,17 @@ def _store(draft: Draft, period: BillingPeriod, book: _Book, at: datetime, actor
     Raises _OutdatedError.
     """
     ready = []
-    _hold(draft)
+    require_held = _hold(draft)
     if draft.account_id in book.settles:
+        require_held()
         account = Account.objects.select_related("party").get(pk=draft.account_id)
         held = settling.hold(account=account, period=period)
         ready = settling.prepare(held=held, due_date=draft.due_date, period=period, at=at, actor=actor)
     counters = None
     if draft.charges is not None:
+        require_held()
         draft, counters = _funded(draft, period, book, at)
-    invoice_id = _insert(draft, period, at, actor)
+    invoice_id = _insert(draft, period, at, actor, require_held)
     if invoice_id is None:
         return None
     if counters is not None and draft.charges is not None:
@@ -379,18 +384,23 @@ def _rated(draft: Draft) -> list[list[int]]:
     return [list(column) for column in zip(*draft.versions, strict=True)] or [[], []]
 
 
-def _hold(draft: Draft) -> None:
+def _hold(draft: Draft) -> Callable[[], None]:
     """Until the transaction ends nobody signs or reserves for the account, or publishes a version of a tariff that was
-    rated. Raises _OutdatedError where somebody did since, or the firm was granted a programme.
+    rated. What it gives raises _OutdatedError where somebody did since, or the firm was granted a programme.
     """
-    held = fetch_one(_HOLD, [draft.account_id, _rated(draft)[0], draft.account_id])
-    assert held is not None
-    contracts_changed, _, is_granted = held
-    if contracts_changed != draft.contracts_changed or is_granted != (draft.charges is not None):
-        raise _OutdatedError
+    rows = send(_HOLD, [draft.account_id, _rated(draft)[0], draft.account_id])
+
+    def require_held() -> None:
+        ((contracts_changed, _, is_granted),) = rows()
+        if contracts_changed != draft.contracts_changed or is_granted != (draft.charges is not None):
+            raise _OutdatedError
+
+    return require_held
 
 
-def _insert(draft: Draft, period: BillingPeriod, at: datetime, actor: str) -> int | None:
+def _insert(
+    draft: Draft, period: BillingPeriod, at: datetime, actor: str, require_held: Callable[[], None]
+) -> int | None:
     """The id of the draft stored with its lines, in place of an older one; None if the invoice is issued.
 
     Raises _OutdatedError.
@@ -399,9 +409,9 @@ def _insert(draft: Draft, period: BillingPeriod, at: datetime, actor: str) -> in
     amounts = [draft.net_minor, draft.tax_minor, draft.gross_minor, draft.subsidy_minor]
     facts = [draft.account_id, period.pk, draft.issuer_id, draft.currency, *amounts, at, actor, draft.lines]
     while True:
-        row = fetch_one(_DRAFT, [*rated, period.end_at, *facts])
-        assert row is not None
-        invoice_id, is_outdated = row
+        rows = send(_DRAFT, [*rated, period.end_at, *facts])
+        require_held()
+        ((invoice_id, is_outdated),) = rows()
         if is_outdated:
             raise _OutdatedError
         if invoice_id is not None:

@@ -7,7 +7,7 @@ in one transaction takes the invoice's number first, then those of its notes by 
 from datetime import date, datetime
 
 from billing import snapshot
-from billing.integrity import fetch_one
+from billing.integrity import fetch_one, send
 from billing.models import Issuer
 
 _COUNT = """
@@ -50,4 +50,4 @@ def store(
     """Issue a draft under the number that was counted last in its series. `whole`: its snapshot; `settled_on_id`: of a note,
     the invoice that it is settled on.
     """
-    fetch_one(_ISSUE, [number, at, due_date, whole, snapshot.digest(whole), actor, settled_on_id, invoice_id])
+    send(_ISSUE, [number, at, due_date, whole, snapshot.digest(whole), actor, settled_on_id, invoice_id])
