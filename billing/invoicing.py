@@ -231,16 +231,19 @@ def _close(period: BillingPeriod, at: datetime) -> bool:
 
 def _drafts(ids: Sequence[int], period: BillingPeriod, at: datetime, processes: int) -> Iterator[list[Draft | Refused]]:
     """Chunks of accounts in the order of `ids`, rated."""
-    chunks = [list(ids[first : first + CHUNK]) for first in range(0, len(ids), CHUNK)]
+    chunks = deque(list(ids[first : first + CHUNK]) for first in range(0, len(ids), CHUNK))
     if processes < 2 or len(chunks) < 2:
         for chunk in chunks:
             yield _drafts_of(chunk, period.pk, at)
         return
     pool = workers.pool(processes)
     try:
-        waiting = iter(chunks[1:])
+        starting = [pool.submit(int) for _ in range(processes)]
+        while len(chunks) > 1 and not any(each.done() for each in starting):
+            yield _drafts_of(chunks.popleft(), period.pk, at)
+        own, waiting = chunks.popleft(), iter(chunks)
         ahead = deque(pool.submit(_drafts_of, chunk, period.pk, at) for chunk in islice(waiting, 3 * processes))
-        yield _drafts_of(chunks[0], period.pk, at)  # while the others start
+        yield _drafts_of(own, period.pk, at)  # while the others do theirs
         while ahead:
             rated = ahead.popleft().result()
             ahead.extend(pool.submit(_drafts_of, chunk, period.pk, at) for chunk in islice(waiting, 1))

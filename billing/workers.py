@@ -26,6 +26,7 @@ def pool(processes: int) -> ProcessPoolExecutor:
 def _begin(settings_module: str, database: dict[str, Any]) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     django.setup()
+    os.nice(5)  # those who wait for what is made here go first: who issues in order, and the web server
     gc.freeze()  # what is loaded stays: the collector is not to walk through it again and again
     connection.settings_dict.update(database)
     threading.Thread(target=_end_with_parent, daemon=True).start()
