@@ -22,6 +22,7 @@ import pytest
 from django.conf import settings
 from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
+from django.utils import translation
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.internal.conjecture import providers
@@ -41,6 +42,13 @@ for _profile, _same in (("suite", True), ("search", False)):
     )
 hypothesis_settings.load_profile("suite")
 providers._get_local_constants = providers.Constants  # none
+
+
+@pytest.fixture(autouse=True)
+def _in_english() -> Iterator[None]:
+    """What a request of an earlier test was told in is what its thread speaks on: no test reads that."""
+    with translation.override("en"):
+        yield
 
 
 # The material beside the checkout
