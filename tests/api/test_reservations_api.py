@@ -171,6 +171,7 @@ def test_what_programmes_promise_is_told_and_held_and_refused_where_it_is_gone(a
             "wanted_minor": 24_000,
             "share_minor": 24_000,
             "limited_by": "",
+            "lost_minor": 0,
         }
     ]
     assert ask(world.sun, "post", f"quotes/{quotes[0]['id']}/hold").json()["payable_minor"] == 60_800

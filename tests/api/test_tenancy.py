@@ -13,6 +13,7 @@ from tests.marketplace import seller
 REASON, END = {"reason": "because"}, {"end_at": later(4)}
 NOBODYS = 2**62  # an id
 BODIES = {
+    "accounts_partial_update": {"corrections_on": "next_invoice"},
     "claims_create": {"programme": "", "from_month": "2020-05", "until_month": "2020-05"},
     "claims_settle_create": {"paid_minor": 0, "reason": "no"},
     "disputes_create": {"invoice": "", "reason": "because"},
@@ -51,6 +52,7 @@ BODIES = {
     },
 }
 IN_BODIES = {
+    "accounts_partial_update": {"corrections_on": "next_invoice"},
     "claims_create": ("programme",),
     "disputes_create": ("invoice",),
     "disputes_withdrawals_create": ("invoice",),

@@ -178,7 +178,12 @@ def make_bills(world: World) -> None:
         UsageEvent.objects.create(
             source=source, event_id=f"{name}-1", contract=contract, time=APRIL, recorded_at=APRIL, **held
         )
-        buyer.ids |= {"contracts": [contract.number], "contract": [contract.number], "account": [account.code]}
+        buyer.ids |= {
+            "contracts": [contract.number],
+            "contract": [contract.number],
+            "account": [account.code],
+            "accounts": [account.pk],
+        }
     period = invoicing.open_period(issuer=world.market.issuer, code="2020-04")
     assert not billing_world.close(period, at=billing_world.MAY).refused
     for invoice in Invoice.objects.select_related("account__party__organization"):

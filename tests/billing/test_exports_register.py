@@ -80,8 +80,8 @@ def test_what_is_held_of_a_debit_note_stands_with_the_note_and_not_with_the_invo
     assert (row["document_kind"], row["corrects"], row["held_minor"]) == ("debit_note", invoice.number, "1696")
 
 
-def test_it_takes_four_queries(django_assert_num_queries):
+def test_it_takes_five_queries(django_assert_num_queries):
     invoice = funded()
     dispute(invoice)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         register.write(documents=Invoice.objects.filter(state=Invoice.State.ISSUED), format="csv", output=BytesIO())

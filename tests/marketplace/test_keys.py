@@ -103,7 +103,7 @@ def test_a_key_does_no_more_than_its_maker(tenants):
     finance = tenants.sun.users["finance"]
     with pytest.raises(
         keys.BeyondMakerError,
-        match=r"^scopes has usage:write: expected some of usage:read, billing:read, projects:write, organization:read$",
+        match=r"^scopes has usage:write: expected some of usage:read, billing:read, billing:write, projects:write, organization:read$",
     ):
         make(tenants, scopes=["usage:read", "usage:write"], created_by=finance)
     with pytest.raises(keys.BeyondMakerError, match=r"expected some of none$"):
