@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 
 from billing.models import Account
 from marketplace.models import Organization
-from tests.api.world import WISH, Tenant, World, buy, make_affairs, make_bills
+from tests.api.world import WISH, Tenant, World, buy, make_affairs, make_bills, make_contested, make_owed
 
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 EXAMPLES = 6
@@ -56,19 +56,24 @@ def both(world: World) -> Tenant:
     make_bills(world)
     sold = {"party": world.sun.organization.party_id}
     Account.objects.filter(**sold).update(party=north.organization.party_id)
-    bills = {name: world.sun.ids[name] for name in ("contracts", "contract", "invoices", "account")}
+    bills = {name: world.sun.ids[name] for name in ("contracts", "contract", "invoices", "account", "accounts")}
     north.ids |= (
         supplied
         | bills
         | {"meters": ["gpu_hours"], "accelerators": ["test-800"], "offering": ["north-offering", "south-offering"]}
     )
+    make_owed(world, "north")
+    make_contested(world, "north")
     north.ids["offerings"] = [*north.ids["offering"], "north-draft"]
     return north
 
 
 def checked(operation, north: Tenant, statuses: set[int]) -> None:
     """Call it EXAMPLES times with what is made up, mostly with ids that are there, to come further than to 404."""
-    fields = {name: north.ids[name] for name in ("project", "site", "pool", "tariff", "offering", "evidence")}
+    fields = {
+        name: north.ids[name]
+        for name in ("project", "site", "pool", "tariff", "offering", "evidence", "programme", "invoice")
+    }
     fields |= {"accelerator": ["test-800"]} | {name: [value] for name, value in WISH.items()}
 
     @seed(20260501)

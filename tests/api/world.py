@@ -191,12 +191,14 @@ def make_bills(world: World) -> None:
         tenant.ids["invoices"] = [invoice.number]
 
 
-def make_owed(world: World) -> None:
-    """After make_bills(): May of Sun and Moon is issued, and each has a reimbursement of its own, of which 30 % are owed."""
+def make_owed(world: World, *names: str) -> None:
+    """After make_bills(): May of Sun and Moon, or of others, is issued, and each has a reimbursement of its own, of which 30 %
+    are owed.
+    """
     version = billing_world.publish(code="NEW")
-    for name, number in (("sun", 61), ("moon", 62)):
+    for number, name in enumerate(names or ("sun", "moon"), 61):
         tenant = world.tenants[name]
-        account = tenant.organization.party.accounts.get()
+        account = tenant.organization.party.accounts.get(code=tenant.ids["account"][0])
         funder = programmes_world.funder(number)
         mode = Programme.Mode.REIMBURSEMENT
         made = programmes_world.programme(world.market.issuer, f"{name}-30", mode=mode, funder=funder)
@@ -207,9 +209,9 @@ def make_owed(world: World) -> None:
         tenant.ids["programme"] = [made.code]
 
 
-def make_contested(world: World) -> None:
+def make_contested(world: World, *names: str) -> None:
     """After make_owed(): a claim of what is owed, and a dispute of the invoice of April."""
-    for name in ("sun", "moon"):
+    for name in names or ("sun", "moon"):
         tenant = world.tenants[name]
         [number] = tenant.ids["invoices"]
         [dispute] = disputes.open_all(document=Invoice.objects.get(number=number), reason="x", at=AT, actor="test")
