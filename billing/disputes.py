@@ -308,18 +308,55 @@ class Collectable:
 
 
 def collectable(*, invoice: Invoice) -> Collectable:
-    """The one figure that collection asks for. Disputes hold no more than is owed. Two queries.
-
-    A note is paid with the invoice that it is settled on, else with the one that it corrects: each is in one figure, so that
-    the figures of several invoices add up.
+    """The one figure that collection asks for. Each note and each dispute is in one invoice's figure, so that the figures of
+    several invoices add up. Two queries, and a few for each corrected invoice of which something is disputed.
     """
-    paid_with_it = Q(settled_on=invoice) | Q(corrects=invoice, settled_on=None)
-    notes_ = Invoice.objects.filter(paid_with_it, state=Invoice.State.ISSUED)
-    corrected_minor = notes_.aggregate(total=Sum("payable_minor"))["total"] or 0
-    of_it = Q(line__invoice=invoice) | Q(line__invoice__in=notes_)
-    held_minor = Dispute.objects.filter(of_it, state=State.OPEN).aggregate(total=Sum("held_minor"))["total"] or 0
-    owed_minor = invoice.payable_minor + corrected_minor
-    return Collectable(invoice.payable_minor, corrected_minor, min(held_minor, max(owed_minor, 0)))
+    corrected_minor = paid_with(invoice=invoice).aggregate(total=Sum("payable_minor"))["total"] or 0
+    return Collectable(invoice.payable_minor, corrected_minor, sum(held(invoice=invoice).values()))
+
+
+def paid_with(*, invoice: Invoice) -> QuerySet[Invoice]:
+    """The notes that are paid with an invoice: those that are settled on it, those that correct it and are settled on no other,
+    and what was credited for a dispute of one of these, so that what was held is let go where it was held.
+    """
+    disputed = "adjustment__dispute__line__invoice__settled_on"
+    by_itself = Q(corrects=invoice, **{f"{disputed}__isnull": True}) | Q(**{disputed: invoice})
+    return Invoice.objects.filter(Q(settled_on=invoice) | Q(settled_on=None) & by_itself, state=Invoice.State.ISSUED)
+
+
+def held(*, invoice: Invoice) -> dict[int, int]:
+    """What each open dispute holds now of what is paid with an invoice, in minor units by the dispute's id: what the buyer
+    would pay of what is disputed, so far as it is left of the line; and of a corrected invoice and its notes together no more
+    than is owed.
+    """
+    of_it = Q(line__invoice=invoice) | Q(line__invoice__in=paid_with(invoice=invoice))
+    own = dict(Dispute.objects.filter(of_it, state=State.OPEN).values_list("pk", "invoice"))
+    found: dict[int, int] = {}
+    for corrected in Invoice.objects.filter(pk__in=set(own.values())).order_by("pk"):
+        found |= _held_of(standing.of(adjustments.issued_invoice(corrected)))
+    return {dispute_id: found[dispute_id] for dispute_id in sorted(own)}
+
+
+def _held_of(stands: Standing) -> dict[int, int]:
+    opened = list(
+        Dispute.objects.filter(invoice=stands.invoice, state=State.OPEN).select_related("line").order_by("pk")
+    )
+    left = {
+        (layer.invoice.pk, layer.position): layer.amount_minor for row in stands.rows.values() for layer in row.layers
+    }
+    paid = _paid([dispute.line for dispute in opened])
+    rest_minor = max(sum(document.payable_minor for document in stands.documents), 0)
+    found = {}
+    for dispute in opened:
+        line = dispute.line
+        net_minor = left.get((line.invoice_id, line.position), 0)
+        wanted_minor = 0
+        if net_minor > 0:
+            is_left = _left(line, net_minor, paid.get(line.pk, (0, 0)))
+            wanted_minor = is_left.held_minor(min(dispute.net_minor, net_minor))
+        found[dispute.pk] = min(wanted_minor, rest_minor)
+        rest_minor -= found[dispute.pk]
+    return found
 
 
 __all__ = [
@@ -332,9 +369,11 @@ __all__ = [
     "collectable",
     "disputable",
     "disputable_lines",
+    "held",
     "open_",
     "open_all",
     "opened_of",
+    "paid_with",
     "reject",
     "uphold",
     "withdraw",

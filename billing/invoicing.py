@@ -76,9 +76,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What close_period() did: the numbers it issued, how many invoices were there before, whom it could not charge; `notes`:
-    the numbers of corrections that waited, of accounts that have no invoice in the period.
-    """
+    """What close_period() did: numbers it issued, invoices there before, whom it could not charge, notes without an invoice."""
 
     period: BillingPeriod
     issued: tuple[str, ...]
@@ -117,18 +115,22 @@ def issue(*, account: Account, period: BillingPeriod, at: datetime, actor: str) 
 
 def preview(*, account: Account, period: BillingPeriod, at: datetime) -> dict[str, Any] | None:
     """The content of the snapshot that the account's invoice would have with the corrections that wait for it, which have no
-    numbers yet. None if none waits, or it is issued. The period may be one that is not stored.
+    numbers yet. None if none waits for it, or it is issued, or its period is closed. The period may be one that is not stored.
 
     All of it is done as in issue(), but for the numbers, and rolled back: so it is what issue() gives. For that moment it holds
     the same locks. Raises NotChargeableError.
     """
-    upcoming = settling.waiting(period=period).filter(invoice__account=account)
-    if not upcoming.exists():
+    if not settling.waits_for(account=account, period=period):
         return None
     while True:
         try:
             with named(settling.VIOLATIONS), transaction.atomic():
+                # In the order of those who correct an invoice: its row, then the month in which that is posted.
+                _hold(_ready(account, period, at))()
+                settling.hold(account=account, period=period)
                 kept = open_period(issuer=account.issuer, code=period.code)
+                if kept.state == BillingPeriod.State.CLOSED:
+                    return None
                 ready = _ready(account, kept, at)
                 stored = _store(ready, kept, _book([ready], kept), at, "preview")
                 transaction.set_rollback(True)
@@ -136,9 +138,8 @@ def preview(*, account: Account, period: BillingPeriod, at: datetime) -> dict[st
             continue
         if stored is None or not stored.ready:
             return None
-        return settling.content(
-            text=stored.draft.text, number=None, settled=[(None, each.note) for each in stored.ready]
-        )
+        settled = [(None, each.note) for each in stored.ready]
+        return settling.content(text=stored.draft.text, number=None, settled=settled)
 
 
 @planned_for_many()
@@ -224,9 +225,6 @@ def _close(period: BillingPeriod, at: datetime) -> bool:
             locked.state, locked.closed_at = BillingPeriod.State.CLOSED, at
             locked.save(update_fields=["state", "closed_at"])
     return True
-
-
-# Rating, ahead of the issuing
 
 
 def _drafts(ids: Sequence[int], period: BillingPeriod, at: datetime, processes: int) -> Iterator[list[Draft | Refused]]:
@@ -332,6 +330,8 @@ def _store(draft: Draft, period: BillingPeriod, book: _Book, at: datetime, actor
     require_held = _hold(draft)
     if draft.account_id in book.settles:
         require_held()
+        if _issued(period).filter(account=draft.account_id).exists():
+            return None
         account = Account.objects.select_related("party").get(pk=draft.account_id)
         held = settling.hold(account=account, period=period)
         ready = settling.prepare(held=held, due_date=draft.due_date, period=period, at=at, actor=actor)

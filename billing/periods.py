@@ -127,6 +127,17 @@ def unstored(*, issuer: Issuer, code: str) -> BillingPeriod:
     return BillingPeriod(issuer=issuer, code=code, **facts)
 
 
+def between(*, issuer: Issuer, after: BillingPeriod, until: BillingPeriod) -> list[BillingPeriod]:
+    """The issuer's months after one and before another, as periods that are not stored."""
+    year, month = map(int, after.code.split("-"))
+    found: list[BillingPeriod] = []
+    while True:
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        if (code := f"{year:04}-{month:02}") >= until.code:
+            return found
+        found.append(unstored(issuer=issuer, code=code))
+
+
 def open_over(*, by_at: datetime) -> None:
     """Open each issuer's last month that was over by then, if something is billed in it or a correction waits for it, and
     nobody has opened it.

@@ -20,7 +20,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from billing import adjustments, charging, ledger, notes, numbers, reshares, snapshot
+from billing import adjustments, charging, ledger, notes, numbers, periods, reshares, snapshot
 from billing.adjustments import Returned, State
 from billing.drafts import Draft
 from billing.integrity import named
@@ -57,6 +57,26 @@ def waiting(*, period: BillingPeriod) -> QuerySet[Adjustment]:
         state=State.APPROVED, invoice__issuer=period.issuer_id, invoice__period__start_at__lt=period.start_at
     )
     return rows.order_by("invoice__account__code", "invoice__period__start_at", "pk")
+
+
+def waits_for(*, account: Account, period: BillingPeriod) -> bool:
+    """Whether a correction goes with the account's invoice of the period: that is the first one which is still to be issued."""
+    first = waiting(period=period).filter(invoice__account=account).select_related("invoice__period").first()
+    if first is None:
+        return False
+    done = BillingPeriod.objects.filter(issuer=period.issuer_id).filter(
+        Q(state=BillingPeriod.State.CLOSED) | Exists(_invoices(account.pk, OuterRef("pk")))
+    )
+    codes = set(done.values_list("code", flat=True))
+    between = periods.between(issuer=period.issuer, after=first.invoice.period, until=period)
+    earlier = [each for each in between if each.code not in codes]
+    return period.code not in codes and not any(
+        Contract.objects.filter(charging.active(each), account=account).exists() for each in earlier
+    )
+
+
+def _invoices(account: int | OuterRef, period: BillingPeriod | OuterRef) -> QuerySet[Invoice]:
+    return Invoice.objects.filter(account=account, period=period, kind=Invoice.Kind.INVOICE, state=Invoice.State.ISSUED)
 
 
 def hold(*, account: Account, period: BillingPeriod) -> list[Adjustment]:
@@ -175,9 +195,7 @@ def issue_rest(*, period: BillingPeriod, at: datetime, actor: str) -> tuple[str,
     Posted in it. The numbers. Each in a transaction of its own: cut short, it is run again.
     """
     runs = Contract.objects.filter(charging.active(period), account=OuterRef("invoice__account"))
-    invoices = Invoice.objects.filter(
-        account=OuterRef("invoice__account"), period=period, kind=Invoice.Kind.INVOICE, state=Invoice.State.ISSUED
-    )
+    invoices = _invoices(OuterRef("invoice__account"), period)
     issued = []
     for adjustment in waiting(period=period).filter(~Exists(runs), ~Exists(invoices)).select_related("invoice"):
         number = _issue_alone(adjustment, period, at, actor)

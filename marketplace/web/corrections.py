@@ -23,21 +23,19 @@ def of_invoice(request: HttpRequest, invoice: Invoice) -> dict[str, Any]:
     if invoice.corrects_id is not None:
         bearer = None if invoice.settled_on_id is None else own.get(pk=invoice.settled_on_id)
         return {"corrects": own.get(pk=invoice.corrects_id), "settled_on": bearer}
-    of_it = Q(corrects=invoice) | Q(settled_on=invoice)
+    paid_with_it = set(disputes.paid_with(invoice=invoice).values_list("pk", flat=True))
+    of_it = Q(corrects=invoice) | Q(pk__in=paid_with_it)
     notes = own.filter(of_it, state=Invoice.State.ISSUED).select_related("settled_on").defer("settled_on__snapshot")
     found = list(notes.order_by("corrects__period__start_at", "corrects_id", "place"))
-    paid_with_it = {note.pk for note in found if note.settled_on_id in (None, invoice.pk)}
-    opened = access.rows_for(Dispute, request.user).filter(
-        Q(line__invoice=invoice) | Q(line__invoice__in=paid_with_it), state=Dispute.State.OPEN
-    )
-    held = list(opened.select_related("line__invoice").order_by("pk"))
+    held = disputes.held(invoice=invoice)
+    opened = access.rows_for(Dispute, request.user).filter(pk__in=held).select_related("line__invoice").order_by("pk")
     if not found and not held:
         return {}
     return {
         "standing": _standing(disputes.collectable(invoice=invoice), invoice.currency),
         "notes": [_note(note, invoice) for note in found if note.pk in paid_with_it],
         "elsewhere": [_note(note, invoice) for note in found if note.pk not in paid_with_it],
-        "disputed": [_disputed(each, invoice) for each in held],
+        "disputed": [_disputed(each, held[each.pk], invoice) for each in opened],
     }
 
 
@@ -64,14 +62,22 @@ def _note(note: Invoice, invoice: Invoice) -> dict[str, Any]:
         "kind": note.get_kind_display(),
         "issued_on": amounts.local(note.issued_at, invoice.period.timezone).date(),
         "payable": figures.money(note.payable_minor, note.currency),
-        "settled_on": None if note.settled_on is None else note.settled_on.number,
+        "settled_on": _paid_on(note),
     }
 
 
-def _disputed(dispute: Dispute, invoice: Invoice) -> dict[str, Any]:
+def _paid_on(note: Invoice) -> str | None:
+    """The number of another invoice than the corrected one, if it is paid there: settled on it, or what was disputed of it is."""
+    if note.settled_on is not None:
+        return note.settled_on.number
+    disputed = Invoice.objects.filter(lines__disputes__adjustment__document=note, settled_on__isnull=False)
+    return disputed.values_list("settled_on__number", flat=True).first()
+
+
+def _disputed(dispute: Dispute, held_minor: int, invoice: Invoice) -> dict[str, Any]:
     line = dispute.line
     return {
         "address": reverse("invoice_line", args=[line.invoice.number, line.position]),
         "position": line.position if line.invoice_id == invoice.pk else f"{line.invoice.number} · {line.position}",
-        "held": figures.money(-dispute.held_minor, invoice.currency),
+        "held": figures.money(-held_minor, invoice.currency),
     }

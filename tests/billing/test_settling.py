@@ -234,7 +234,8 @@ def test_later_corrections_and_disputes_of_a_settled_note(issuer):
     assert disputes.collectable(invoice=june) == disputes.Collectable(0, 4_240, 848)
     credit = disputes.uphold(dispute=dispute, answer="right", at=CLOSED, actor="staff")
     assert (credit.settled_on, credit.payable_minor, credit.place) == (None, -848, 2)
-    assert disputes.collectable(invoice=may) == disputes.Collectable(8_480, -848, 0)
+    assert disputes.collectable(invoice=may) == disputes.Collectable(8_480, 0, 0)
+    assert disputes.collectable(invoice=june) == disputes.Collectable(0, 4_240 - 848, 0)  # where it was held
     retract(contract, "c", at=CLOSED + HOUR)
     approve(may, at=CLOSED + HOUR)
     july = issue(account, code="2020-07", at=CLOSED + timedelta(days=31))
@@ -242,6 +243,67 @@ def test_later_corrections_and_disputes_of_a_settled_note(issuer):
     assert (last.place, last.payable_minor) == (3, -848)
     assert owed(account) == 8_480 + 4_240 - 848 - 848
     assert find(may, at=CLOSED + timedelta(days=31)) is None
+
+
+@pytest.mark.parametrize(("on", "mays", "junes"), [("note", 0, 3_392), (NEXT, 8_480, 3_392 - 8_480)])
+def test_a_disputed_line_that_is_credited_on_the_next_invoice_is_held_for_what_is_left_of_it(issuer, on, mays, junes):
+    # May: 20 h, 169.60, all disputed; of them 10 h are retracted, −84.80, so 84.80 are held. June: 4 h, 33.92. So in both ways
+    # 33.92 may be collected.
+    account, may = retracted(issuer, on)
+    line = may.lines.get()
+    disputes.open_(line=line, reason="not ours", at=AFTER, actor="buyer")
+    approve(may)
+    june = next_invoice(account)
+    assert sum(disputes.held(invoice=may).values()) == 8_480
+    found = [disputes.collectable(invoice=each).collectable_minor for each in (may, june)]
+    assert (found, sum(found)) == ([mays, junes], 3_392)
+
+
+@pytest.mark.parametrize(("on", "mays", "junes"), [("note", 8_480, 0), (NEXT, 16_960, -8_480)])
+def test_what_is_disputed_of_an_invoice_that_bears_a_credit_is_not_set_off(issuer, on, mays, junes):
+    # As before, and June's 33.92 are disputed instead: 84.80 may be collected.
+    account, may = retracted(issuer, on)
+    approve(may)
+    june = next_invoice(account)
+    disputes.open_(line=june.lines.get(), reason="not ours", at=CLOSED, actor="buyer")
+    found = [disputes.collectable(invoice=each).collectable_minor for each in (may, june)]
+    assert (found, sum(found)) == ([mays, junes], 8_480)
+
+
+def retracted(issuer, on):
+    """An account with 20 h in May, invoiced, of which 10 h are retracted since, and 4 h in June; and May's invoice."""
+    contract = buyer(issuer)
+    choose(contract.account, on)
+    send(contract, "a", world.MAY, hours=10, at=world.JUNE - HOUR)
+    send(contract, "b", world.MAY + 24 * HOUR, hours=10, at=world.JUNE - HOUR)
+    send(contract, "june", world.JUNE, hours=4, at=world.JULY - HOUR)
+    may = issue(contract.account)
+    retract(contract, "b")
+    return contract.account, may
+
+
+def test_a_correction_is_previewed_on_the_first_month_that_is_still_to_be_issued(issuer):
+    account, may = retracted(issuer, NEXT)
+    approve(may)
+    months = {code: periods.unstored(issuer=issuer, code=code) for code in ("2020-06", "2020-07", "2020-08")}
+    told_on = {code: invoicing.preview(account=account, period=each, at=CLOSED) for code, each in months.items()}
+    assert {code: each and each["corrections"]["due_minor"] for code, each in told_on.items()} == {
+        "2020-06": 3_392 - 8_480,
+        "2020-07": None,
+        "2020-08": None,
+    }
+
+
+def test_what_waits_is_not_previewed_on_a_month_that_is_issued_and_closed_but_on_the_next(issuer):
+    account, may = retracted(issuer, NEXT)
+    june = next_invoice(account)
+    period = june.period
+    assert not world.close(period, at=CLOSED).refused
+    approve(may, at=CLOSED)
+    for month in (period, periods.unstored(issuer=issuer, code="2020-06")):
+        assert invoicing.preview(account=account, period=month, at=CLOSED) is None
+    july = invoicing.preview(account=account, period=periods.unstored(issuer=issuer, code="2020-07"), at=CLOSED)
+    assert july["corrections"]["due_minor"] == -8_480
 
 
 def both_ways(make):

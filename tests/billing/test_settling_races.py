@@ -127,7 +127,9 @@ def test_cut_short_anywhere_it_leaves_neither_and_the_next_run_makes_both(monkey
 
 @pytest.mark.django_db
 def test_who_comes_second_to_an_account_leaves_what_was_approved_meanwhile(monkeypatch):
-    """The invoice is issued between the look for what waits and the transaction: nothing of the corrections stays."""
+    """The invoice is issued, and its month closed, between the look for what waits and the transaction: nothing of the
+    corrections stays.
+    """
     issued, period = waiting(world.issuer(), 1)
     account, book = issued[0].account, invoicing._book
 
@@ -135,7 +137,7 @@ def test_who_comes_second_to_an_account_leaves_what_was_approved_meanwhile(monke
         made = book(*parts)
         monkeypatch.setattr(invoicing, "_book", book)
         adjustments.undo(adjustment=Adjustment.objects.get(), reason="wait", at=CLOSED, actor="staff")
-        invoicing.issue(account=account, period=period, at=CLOSED, actor="first")
+        assert not invoicing.close_period(period=period, at=CLOSED, actor="first").refused
         adjustments.approve(adjustment=Adjustment.objects.get(), reason="seen", at=CLOSED, actor="staff")
         return made
 
