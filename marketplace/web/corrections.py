@@ -23,10 +23,11 @@ def of_invoice(request: HttpRequest, invoice: Invoice) -> dict[str, Any]:
     if invoice.corrects_id is not None:
         bearer = None if invoice.settled_on_id is None else own.get(pk=invoice.settled_on_id)
         return {"corrects": own.get(pk=invoice.corrects_id), "settled_on": bearer}
-    paid_with_it = set(disputes.paid_with(invoice=invoice).values_list("pk", flat=True))
-    of_it = Q(corrects=invoice) | Q(pk__in=paid_with_it)
+    paid_with = disputes.paid_with(invoice=invoice).values_list("pk", flat=True)
+    of_it = Q(corrects=invoice) | Q(pk__in=paid_with)
     notes = own.filter(of_it, state=Invoice.State.ISSUED).select_related("settled_on").defer("settled_on__snapshot")
     found = list(notes.order_by("corrects__period__start_at", "corrects_id", "place"))
+    paid_with_it = set(paid_with) if found else set()
     held = disputes.held(invoice=invoice)
     opened = access.rows_for(Dispute, request.user).filter(pk__in=held).select_related("line__invoice").order_by("pk")
     if not found and not held:
