@@ -121,12 +121,15 @@ def claim(
 
 
 def key_of(*, programme: Programme, claimant: Party, from_month: str, until_month: str) -> str:
-    """Of a firm's own claim: the same for a second click; another one once that claim is settled, since what it did not pay is
-    claimed again.
+    """Of a firm's own claim: that of its last one as long as it is not settled, so the same for a second click; then a new one,
+    since what was not paid is claimed again.
     """
     key = f"{claimant.credit_code} {from_month} {until_month}"
-    settled = Claim.objects.filter(programme=programme, key__startswith=key, settled_at__isnull=False).count()
-    return f"{key} {settled + 1}" if settled else key
+    known = Claim.objects.filter(programme=programme, key__startswith=key).order_by("pk")
+    made = list(known.values_list("key", "settled_at"))
+    if made and made[-1][1] is None:
+        return made[-1][0]
+    return f"{key} {len(made) + 1}" if made else key
 
 
 def _note(claim: Claim, at: datetime, actor: str) -> None:

@@ -1,7 +1,7 @@
 """Steps of claims are kept, and a firm takes back the last one of its own.
 
 As in 0007, and: of a reimbursement, of which nothing is posted, a submitted claim may become a draft again and a settled one
-submitted, its lines without what was paid. Of claims that are there already, their making is put down.
+submitted, its lines without what was paid. Of claims that are there already, what is known is put down.
 """
 
 import django.db.models.deletion
@@ -78,7 +78,11 @@ END $$;
 
 BEGINNINGS = """
 INSERT INTO billing_claimchange (claim_id, state, reason, at, actor)
-SELECT id, 'draft', '', made_at, actor FROM billing_claim ORDER BY id
+SELECT id, 'draft', '', made_at, actor FROM billing_claim ORDER BY id;
+INSERT INTO billing_claimchange (claim_id, state, reason, at, actor)
+SELECT id, 'submitted', '', submitted_at, 'migration' FROM billing_claim WHERE submitted_at IS NOT NULL ORDER BY id;
+INSERT INTO billing_claimchange (claim_id, state, paid_minor, reason, at, actor)
+SELECT id, state, paid_minor, reason, settled_at, 'migration' FROM billing_claim WHERE settled_at IS NOT NULL ORDER BY id;
 """
 
 APPEND_ONLY = """

@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 choices=[
                     ("undone", "the approval was taken back"),
-                    ("changed", "readings changed after it was approved"),
+                    ("changed", "what differs has changed since it was approved"),
                     ("not_rated", "its month could not be rated when the next invoice was issued"),
                 ],
                 db_default="",

@@ -28,7 +28,7 @@ class Adjustment(models.Model):
 
     class Returned(models.TextChoices):
         UNDONE = "undone", _("the approval was taken back")
-        CHANGED = "changed", _("readings changed after it was approved")
+        CHANGED = "changed", _("what differs has changed since it was approved")
         NOT_RATED = "not_rated", _("its month could not be rated when the next invoice was issued")
 
     invoice = models.ForeignKey(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from billing import disputes
@@ -29,6 +30,13 @@ class AskDispute(serializers.Serializer[Any]):
         help_text="How much of the line's net; null: all that is left. Only with `line`.",
     )
     reason = serializers.CharField(max_length=disputes.LONGEST_REASON)
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if asked.get("net_minor") is not None and asked.get("line") is None:
+            raise serializers.ValidationError(
+                {"net_minor": [_("Expected with a line: a part is disputed of one line.")]}
+            )
+        return asked
 
 
 class AskWithdrawal(serializers.Serializer[Any]):

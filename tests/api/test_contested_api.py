@@ -45,6 +45,10 @@ def test_a_part_of_a_line_is_disputed_and_taken_back(ask, sun):
     assert ask(sun, "post", f"disputes/{told['id']}/withdraw").status_code == 200
     assert refusal(ask(sun, "post", "disputes", json=sent | {"net_minor": 6_401})) == (422, "unusable", "net_minor")
     assert ask(sun, "post", "disputes", json=sent | {"line": 2}).status_code == 404
+    of_no_line = {"invoice": number, "net_minor": 100, "reason": "x"}
+    assert refusal(ask(sun, "post", "disputes", json=of_no_line)) == (422, "unusable", "net_minor")
+    assert refusal(ask(sun, "post", "disputes", json=of_no_line | {"line": None})) == (422, "unusable", "net_minor")
+    assert not Dispute.objects.filter(state="open").exists()
     assert refusal(ask(sun, "post", "disputes", json={"invoice": number})) == (422, "unusable", "reason")
 
 

@@ -1,9 +1,11 @@
 """What funders owe, what they pay of it, and what goes back after a credit: by hand, with the arithmetic."""
 
+from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from billing import claims, clawbacks, invoicing
 from billing.integrity import constraint_name
@@ -219,6 +221,43 @@ def test_each_step_of_a_firms_own_claim_is_kept_and_the_last_is_taken_back(issue
     assert sum(Redemption.objects.values_list("paid_minor", flat=True)) == 35_999
     with pytest.raises(claims.NothingToClaimError):
         claim(programme, "2", claimant=firm)
+
+
+def test_the_key_of_a_firms_next_claim_is_new_once_its_last_one_is_settled_whatever_was_reopened(issuer):
+    programme, invoice = funded_invoice(issuer, mode=Mode.REIMBURSEMENT)
+    firm = invoice.account.party
+    facts = {"programme": programme, "claimant": firm, "from_month": "2020-05", "until_month": "2020-05"}
+
+    def next_key():
+        return claims.key_of(**facts).removeprefix(f"{firm.credit_code} 2020-05 2020-05")
+
+    assert next_key() == ""
+    first = claims.claim(key=claims.key_of(**facts), at=AT, actor="user:3", **facts)
+    assert next_key() == ""
+    claims.submit(claim=first, at=AT, actor="user:3")
+    claims.settle_claim(claim=first, paid_minor=10_000, reason="quota", at=AT, actor="user:3")
+    assert next_key() == " 2"
+    second = claims.claim(key=claims.key_of(**facts), at=AT, actor="user:3", **facts)
+    assert (second.amount_minor, next_key()) == (25_999, " 2")
+    claims.submit(claim=second, at=AT, actor="user:3")
+    claims.settle_claim(claim=second, paid_minor=0, reason="no", at=AT, actor="user:3")
+    assert next_key() == " 3"
+    Claim.objects.filter(pk=first.pk).update(state="submitted", settled_at=None, paid_minor=None, reason="")
+    assert next_key() == " 3"  # the second one was answered: nothing is claimed under its key again
+
+
+def test_of_claims_that_were_there_before_steps_were_kept_what_is_known_is_put_down(issuer):
+    _, _, made = own(issuer)
+    claims.submit(claim=made, at=AT, actor="user:3")
+    claims.settle_claim(claim=made, paid_minor=10_000, reason="quota", at=AT + timedelta(days=1), actor="user:3")
+    known = made.changes.count()
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("billing.migrations.0013_claim_steps").BEGINNINGS)
+    assert list(made.changes.values_list("state", "paid_minor", "reason", "at", "actor")[known:]) == [
+        ("draft", None, "", made.made_at, "user:3"),
+        ("submitted", None, "", AT, "migration"),
+        ("short_paid", 10_000, "quota", AT + timedelta(days=1), "migration"),
+    ]
 
 
 @pytest.mark.parametrize("is_settled", [False, True])
